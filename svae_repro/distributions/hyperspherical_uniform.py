@@ -1,0 +1,78 @@
+"""The uniform distribution on a hypersphere, prior of the S-VAE."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from .noise import Generators, draw
+
+
+class UnitVector(constraints.Constraint):
+    """Vectors of length one, to the precision that normalising in their dtype leaves."""
+
+    is_discrete = False
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        tolerance = 100 * torch.finfo(value.dtype).eps * max(1.0, math.sqrt(value.shape[-1]))
+        return (value.norm(dim=-1) - 1).abs() <= tolerance
+
+
+unit_vector = UnitVector()
+
+
+def log_surface_area(m: int) -> float:
+    """Logarithm of the surface area of the unit sphere in R^m (Davidson et al. 2018, Eq. 10 with r = 1), in nats."""
+    return math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2)
+
+
+class HypersphericalUniform(Distribution):
+    """Uniform distribution on the unit sphere S^(m-1) in R^m.
+
+    Args:
+        dim: ambient dimension m >= 2.
+        batch_shape: shape of the batch, [] by default.
+        device, dtype: of the samples.
+
+    Raises:
+        ValueError: ``dim`` is below 2.
+    """
+
+    arg_constraints = {}
+    support = unit_vector
+    has_rsample = True
+
+    def __init__(self, dim: int, batch_shape=torch.Size(), device=None, dtype=None, validate_args: bool | None = None):
+        if dim < 2:
+            raise ValueError(f"the ambient dimension of a sphere must be at least 2, got {dim}")
+        self.dim = int(dim)
+        self._like = torch.empty(0, device=device, dtype=dtype)
+        super().__init__(torch.Size(batch_shape), torch.Size([self.dim]), validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        return HypersphericalUniform(
+            self.dim, batch_shape, self._like.device, self._like.dtype, validate_args=self._validate_args
+        )
+
+    @property
+    def mean(self) -> Tensor:
+        return self._like.new_zeros(self.batch_shape + self.event_shape)
+
+    def rsample(self, sample_shape=torch.Size(), generator: Generators = None) -> Tensor:
+        """Samples [*sample_shape, *batch_shape, m] of unit length. There is no parameter to differentiate by."""
+        shape = self._extended_shape(sample_shape)
+        direction = draw(torch.randn, shape, generator, self._like.device, runs_axis=len(sample_shape))
+        return (direction / direction.norm(dim=-1, keepdim=True)).to(self._like.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density [...] in nats of unit vectors ``value`` [..., m], relative to the surface measure."""
+        if self._validate_args:
+            self._validate_sample(value)
+        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        return value.new_full(shape, -log_surface_area(self.dim))
+
+    def entropy(self) -> Tensor:
+        """Differential entropy in nats: the logarithm of the surface area."""
+        return self._like.new_full(self.batch_shape, log_surface_area(self.dim))

@@ -1,0 +1,118 @@
+"""What the tables report: ELBO and its terms, importance-sampled log-likelihood, k-nearest-neighbour accuracy."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .models import VAE
+from .spaces import Space
+
+IMPORTANCE_SAMPLES = 500  # Burda et al. (2016), as in the paper
+ROWS_IN_MEMORY = 4096  # decoder outputs held at once, for all runs together
+DISTANCES_IN_MEMORY = 2**22
+
+Batch = Callable[[Tensor], Tensor]
+
+
+@torch.no_grad()
+def elbo(
+    model: VAE, batch: Batch, size: int, generators: Sequence[torch.Generator], rows: int = 1000
+) -> dict[str, Tensor]:
+    """Mean ELBO, RE and KL divergence in nats over ``size`` examples, one posterior sample each.
+
+    Args:
+        batch: index [R, B] -> data [R, B, features].
+        rows: examples of a run held in memory at once.
+
+    Returns:
+        "ELBO", "RE", "KL", each [R]; RE is the negative reconstruction error, so ELBO = RE - KL.
+    """
+    total_re = torch.zeros(model.runs, dtype=torch.float64, device=model.device)
+    total_kl = torch.zeros_like(total_re)
+    for index in _indices(model, size, rows):
+        re, kl = model.elbo_terms(batch(index), generators)
+        total_re += re.sum(1, dtype=torch.float64)
+        total_kl += kl.sum(1, dtype=torch.float64)
+    re, kl = total_re / size, total_kl / size
+    return {"ELBO": re - kl, "RE": re, "KL": kl}
+
+
+@torch.no_grad()
+def log_likelihood(
+    model: VAE,
+    batch: Batch,
+    size: int,
+    generators: Sequence[torch.Generator],
+    samples: int = IMPORTANCE_SAMPLES,
+    report: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Mean importance-sampled estimate of log p(x) in nats over ``size`` examples, [R].
+
+    log p(x) ~ log mean_k p(x | z_k) p(z_k) / q(z_k | x) with z_k ~ q(z | x) (Burda et al. 2016, Eq. 8), a lower bound in
+    expectation. Memory is bounded by `ROWS_IN_MEMORY` whatever the numbers of samples and examples.
+    """
+    total = torch.zeros(model.runs, dtype=torch.float64, device=model.device)
+    prior = model.space.prior(model.device)
+    width = max(1, ROWS_IN_MEMORY // (samples * model.runs))
+    chunk = min(samples, max(1, ROWS_IN_MEMORY // model.runs))
+    done = 0
+    for index in _indices(model, size, width):
+        x = batch(index)
+        posterior = model.posterior(x)
+        # The runs axis comes first in the batch shape, the samples before it: [S, R, B, m] -> [R, S * B, m]
+        weights = []
+        for start in range(0, samples, chunk):
+            z = posterior.rsample((min(chunk, samples - start),), generator=generators)
+            log_weight = prior.log_prob(z) - posterior.log_prob(z)
+            flat = z.transpose(0, 1).flatten(1, 2)
+            logits = model.decode(flat).unflatten(1, (z.shape[0], -1))
+            log_weight = log_weight.transpose(0, 1) + model.likelihood(x.unsqueeze(1), logits)
+            weights.append(log_weight.double().logsumexp(1))
+        total += (torch.stack(weights).logsumexp(0) - math.log(samples)).sum(1)
+        done += index.shape[1]
+        if report is not None:
+            report(done, size)
+    return total / size
+
+
+@torch.no_grad()
+def features(model: VAE, batch: Batch, size: int, rows: int = 1000) -> Tensor:
+    """Modes of the posteriors [R, size, m], the latent features of the M1 model (Kingma et al. 2014)."""
+    return torch.cat([model.posterior(batch(index)).mode for index in _indices(model, size, rows)], dim=1)
+
+
+def knn_accuracy(
+    space: Space, labelled: Tensor, labels: Tensor, points: Tensor, point_labels: Tensor, neighbours: int = 5
+) -> float:
+    """Accuracy in [0, 1] of k-nearest-neighbour classification by the space's geodesic distance.
+
+    Args:
+        labelled, labels: reference points [N, m] and their classes [N].
+        points, point_labels: points to classify [M, m] and their true classes [M].
+
+    Ties between classes go to the class whose nearest member is closest.
+
+    Raises:
+        ValueError: there are fewer labelled points than neighbours.
+    """
+    if len(labelled) < neighbours:
+        raise ValueError(f"{len(labelled)} labelled points are fewer than the {neighbours} neighbours asked for")
+    classes = int(max(labels.max(), point_labels.max())) + 1
+    # A vote of the j-th neighbour counts slightly less than that of the one before: this breaks ties, no more.
+    votes = 1 - torch.arange(neighbours, dtype=torch.float64, device=points.device) / (2 * neighbours**2)
+    correct = 0
+    rows = max(1, DISTANCES_IN_MEMORY // (len(labelled) * labelled.shape[1]))
+    for chunk, truth in zip(points.split(rows), point_labels.split(rows), strict=True):
+        distance = space.distance(chunk.unsqueeze(1), labelled.unsqueeze(0))
+        nearest = labels[distance.topk(neighbours, largest=False, sorted=True).indices]
+        score = votes.new_zeros(len(chunk), classes).scatter_add_(1, nearest, votes.expand(nearest.shape))
+        correct += int((score.argmax(1) == truth).sum())
+    return correct / len(points)
+
+
+def _indices(model: VAE, size: int, rows: int):
+    """Consecutive index blocks [R, B] over ``size`` examples."""
+    for start in range(0, size, rows):
+        yield torch.arange(start, min(start + rows, size), device=model.device).expand(model.runs, -1)

@@ -1,0 +1,26 @@
+"""One module for each study: the whole protocol of its tables on one page.
+
+A module defines ``PRESETS`` (a preset's name -> its settings, with ``seeds`` among them), ``load_data``,
+``configurations`` and ``run_cells``; `svae_repro.study` does the rest. Adding a study means adding its name here.
+"""
+
+import importlib
+from types import ModuleType
+
+from ..errors import UserError
+
+NAMES = ("circle", "mnist_vae")
+
+
+def load(name: str) -> ModuleType:
+    """The experiment called ``name``; a `UserError` if there is none."""
+    if name not in NAMES:
+        raise UserError(f"unknown experiment {name!r}: choose one of {', '.join(NAMES)}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def settings(experiment: ModuleType, preset: str):
+    """The settings of a preset; a `UserError` if there is none of that name."""
+    if preset not in experiment.PRESETS:
+        raise UserError(f"unknown preset {preset!r}: choose one of {', '.join(experiment.PRESETS)}")
+    return experiment.PRESETS[preset]

@@ -1,0 +1,142 @@
+"""Latent spaces: what an encoder's outputs mean as a posterior, the prior, and how far apart two points are.
+
+A model asks its space for everything that depends on geometry, so that changing the latent space changes nothing else.
+``dim`` is the dimension of the manifold, ``ambient_dim`` the number of coordinates of a point: `Sphere(2)` is S^2 in R^3.
+"""
+
+import math
+import re
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.nn.functional import softplus
+
+from .distributions import DiagonalNormal, HypersphericalUniform, VonMisesFisher
+from .errors import UserError
+
+
+class Space(ABC):
+    """A latent space of dimension ``dim`` with points in R^ambient_dim and posteriors of ``n_params`` parameters."""
+
+    letter: str
+
+    def __init__(self, dim: int):
+        if dim < 1:
+            raise UserError(f"a latent space needs a dimension of at least 1, got {dim}")
+        self.dim = dim
+
+    @property
+    def name(self) -> str:
+        """The name that `space` parses."""
+        return f"{self.letter}{self.dim}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dim})"
+
+    @property
+    @abstractmethod
+    def ambient_dim(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def n_params(self) -> int: ...
+
+    @abstractmethod
+    def posterior(self, params: Tensor) -> Distribution:
+        """Posterior with batch shape [...] from unconstrained encoder outputs ``params`` [..., n_params]."""
+
+    @abstractmethod
+    def prior(self, device=None, dtype=None) -> Distribution:
+        """Prior over one point, batch shape []."""
+
+    @abstractmethod
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Geodesic distance [...] between points ``x`` and ``y`` [..., ambient_dim], which broadcast."""
+
+    def grid(self, side: int) -> Tensor:
+        """Points [side * side, ambient_dim], row by row from top to bottom, that cover a space of dimension 2.
+
+        They are spaced evenly in the prior's probability, so that a decoded grid shows what the prior generates.
+        """
+        raise NotImplementedError(f"no grid is defined on {self!r}")
+
+
+class Euclidean(Space):
+    """R^d with a standard normal prior and diagonal normal posteriors (mean, softplus standard deviation)."""
+
+    letter = "e"
+
+    @property
+    def ambient_dim(self) -> int:
+        return self.dim
+
+    @property
+    def n_params(self) -> int:
+        return 2 * self.dim
+
+    def posterior(self, params: Tensor) -> DiagonalNormal:
+        loc, scale = params.split(self.dim, dim=-1)
+        return DiagonalNormal(loc, softplus(scale), validate_args=False)
+
+    def prior(self, device=None, dtype=None) -> DiagonalNormal:
+        loc = torch.zeros(self.dim, device=device, dtype=dtype)
+        return DiagonalNormal(loc, torch.ones_like(loc), validate_args=False)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).norm(dim=-1)
+
+    def grid(self, side: int) -> Tensor:
+        levels = (torch.arange(side) + 0.5) / side
+        quantiles = torch.special.ndtri(levels)
+        return torch.cartesian_prod(quantiles.flip(0), quantiles).flip(-1)
+
+
+class Sphere(Space):
+    """S^d in R^(d+1) with a uniform prior and von Mises-Fisher posteriors (normalised mean, kappa = softplus + 1)."""
+
+    letter = "s"
+
+    @property
+    def ambient_dim(self) -> int:
+        return self.dim + 1
+
+    @property
+    def n_params(self) -> int:
+        return self.dim + 2
+
+    def posterior(self, params: Tensor) -> VonMisesFisher:
+        direction, raw = params.split([self.dim + 1, 1], dim=-1)
+        loc = direction / direction.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(params.dtype).tiny)
+        return VonMisesFisher(loc, softplus(raw.squeeze(-1)) + 1, validate_args=False)
+
+    def prior(self, device=None, dtype=None) -> HypersphericalUniform:
+        return HypersphericalUniform(self.dim + 1, device=device, dtype=dtype, validate_args=False)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        half_chord = (x - y).norm(dim=-1) / 2
+        return 2 * half_chord.clamp(max=1).asin()
+
+    def grid(self, side: int) -> Tensor:
+        """Rows of equal latitude from north to south, columns of equal longitude from west to east (equal areas)."""
+        levels = (torch.arange(side) + 0.5) / side
+        height, longitude = torch.cartesian_prod(1 - 2 * levels, math.pi * (2 * levels - 1)).unbind(-1)
+        radius = (1 - height.square()).sqrt()
+        return torch.stack([radius * longitude.cos(), radius * longitude.sin(), height], dim=-1)
+
+
+LETTERS = {kind.letter: kind for kind in (Euclidean, Sphere)}
+
+
+def space(name: str) -> Space:
+    """The latent space called ``name``: a letter (e Euclidean, s sphere) and the dimension of the manifold, as in "s10".
+
+    Raises:
+        UserError: the name is not of that form.
+    """
+    match = re.fullmatch(r"([a-z])([1-9]\d*)", name)
+    if match is None or match[1] not in LETTERS:
+        known = ", ".join(f"{letter}2" for letter in LETTERS)
+        raise UserError(f"unknown space {name!r}: give a letter and a dimension, such as {known}")
+    return LETTERS[match[1]](int(match[2]))

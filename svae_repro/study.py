@@ -1,0 +1,365 @@
+"""Runs a grid of cells: cache, resumption, parallel back ends, provenance.
+
+A cell is an experiment, a configuration and a seed. It is written once, atomically, as
+``results/<preset>/<experiment>/<configuration>/seed-<k>.json`` with a ``.npz`` beside it where a figure needs arrays.
+A cell that is there is done. Only the driver writes results; the processes that train write their own checkpoints.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+
+from . import experiments, paths
+from .errors import UserError
+from .training import OutOfTime, Progress
+
+KEYS = ("experiment", "configuration", "seed", "metrics", "provenance")
+RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+BACKENDS = ("loky", "dask", "ray")
+
+
+@dataclass
+class Job:
+    """What an experiment needs to train the seeds of one configuration."""
+
+    configuration: dict
+    seeds: list[int]
+    settings: Any
+    data: Any
+    device: str = "cpu"
+    checkpoint: Path | None = None
+    deadline: float | None = None
+    report: Callable[[Progress], None] | None = None
+    report_evaluation: Callable[[int, int], None] | None = None
+
+
+@dataclass
+class Outcome:
+    """What one cell yields: plain metrics, small arrays for figures, its share of the training time."""
+
+    metrics: dict
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    training_seconds: float = 0.0
+
+
+@dataclass
+class Results:
+    """The cells of an experiment that are there, and what they were made from."""
+
+    experiment: str
+    preset: str
+    standin: bool
+    cells: list[dict]
+    wanted: int  # how many cells the preset asks for
+
+    @property
+    def data(self) -> str:
+        """One line on the data behind the cells."""
+        descriptions = sorted({cell["provenance"]["data"]["description"] for cell in self.cells})
+        return "; ".join(descriptions) or "no results yet"
+
+    def where(self, **condition) -> list[dict]:
+        """Cells whose configuration agrees with every condition, in order of seed."""
+        return [c for c in self.cells if all(c["configuration"].get(k) == v for k, v in condition.items())]
+
+    def arrays(self, seed: int = 0, **condition) -> dict[str, np.ndarray] | None:
+        """Arrays of the one cell with that seed and configuration, None if it is missing."""
+        for cell in self.where(**condition):
+            if cell["seed"] == seed and (file := cell["path"].with_suffix(".npz")).exists():
+                with np.load(file) as stored:
+                    return dict(stored)
+        return None
+
+
+def slug(configuration: dict) -> str:
+    """Folder name of a configuration, in the syntax of ``--where``: ``d=10,space=s``."""
+    return ",".join(f"{key}={value}" for key, value in configuration.items())
+
+
+def cell_path(folder: Path, experiment: str, configuration: dict, seed: int) -> Path:
+    return folder / experiment / slug(configuration) / f"seed-{seed}.json"
+
+
+def read_cell(path: Path) -> dict:
+    """The cell stored in ``path``; a `UserError` naming the file if it cannot be read or is not a cell."""
+    try:
+        cell = json.loads(path.read_text())
+        missing = [key for key in KEYS if key not in cell]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"cannot read the result {path}: {error}; recompute it with --fresh") from None
+    if missing or not isinstance(cell["metrics"], dict):
+        raise UserError(f"the result {path} lacks {', '.join(missing) or 'its metrics'}; recompute it with --fresh")
+    return cell | {"path": path}
+
+
+def load(name: str, preset: str, standin: bool = False) -> Results:
+    """Every cell of an experiment's preset that is there, in the order of its grid.
+
+    Raises:
+        UserError: unknown experiment or preset, or a result file that cannot be read.
+    """
+    experiment = experiments.load(name)
+    settings = experiments.settings(experiment, preset)
+    folder = paths.results(preset, standin)
+    grid = [(c, seed) for c in experiment.configurations(settings) for seed in range(settings.seeds)]
+    files = [cell_path(folder, name, *cell) for cell in grid]
+    return Results(name, preset, standin, [read_cell(f) for f in files if f.exists()], len(grid))
+
+
+def select(configurations: list[dict], where: dict[str, str]) -> list[dict]:
+    """Configurations that agree with ``where``, whose values are text; a `UserError` for an unknown key or value."""
+    for key, value in where.items():
+        known = {str(c[key]) for c in configurations if key in c}
+        if not known:
+            raise UserError(f"unknown key {key!r} in --where: choose among {', '.join(configurations[0])}")
+        if value not in known:
+            raise UserError(f"no configuration has {key}={value}: choose among {', '.join(sorted(known))}")
+    return [c for c in configurations if all(str(c[key]) == value for key, value in where.items())]
+
+
+def resolve_device(device: str) -> str:
+    """ "auto", "cpu" or "cuda" -> "cpu" or "cuda"; a `UserError` if there is no CUDA device to use."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"unknown device {device!r}: choose auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda, but PyTorch finds no CUDA device here: use --device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def run(
+    name: str,
+    preset: str,
+    *,
+    where: dict[str, str] | None = None,
+    seeds: list[int] | None = None,
+    source: str = "auto",
+    device: str = "auto",
+    jobs: int = 1,
+    backend: str = "loky",
+    minutes: float | None = None,
+    fresh: bool = False,
+    say: Callable[[str], None] = print,
+) -> Results:
+    """Train every missing cell of an experiment's preset and return the cells that are there afterwards.
+
+    On a GPU the missing seeds of a configuration train in lockstep; on a CPU every cell is a task of its own, and
+    ``jobs`` of them run at a time with one thread each. After ``minutes`` unfinished cells are left in their checkpoints.
+
+    Raises:
+        UserError: bad arguments, data that cannot be had, a result file that cannot be read or a folder that cannot be
+            written.
+    """
+    experiment = experiments.load(name)
+    settings = experiments.settings(experiment, preset)
+    device = resolve_device(device)
+    if backend not in BACKENDS:
+        raise UserError(f"unknown back end {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if jobs < 1:
+        raise UserError(f"--jobs must be at least 1, got {jobs}")
+    seeds = list(range(settings.seeds)) if seeds is None else seeds
+    configurations = select(experiment.configurations(settings), where or {})
+    data = experiment.load_data(source, settings)
+    folder = paths.results(preset, data.standin)
+    _check_writable(folder)
+    tasks, done = [], 0
+    for configuration in configurations:
+        missing = []
+        for seed in seeds:
+            path = cell_path(folder, name, configuration, seed)
+            if path.exists() and not fresh:
+                read_cell(path)
+                done += 1
+            else:
+                missing.append(seed)
+        groups = [missing] if device == "cuda" and missing else [[seed] for seed in missing]
+        tasks += [_Task(name, preset, configuration, group, source, device, folder, minutes, fresh) for group in groups]
+    total = sum(len(task.seeds) for task in tasks)
+    say(f"{name}, {preset} preset: {done} cells done, {total} to train ({data.description})")
+    started, trained, late = time.monotonic(), 0, 0
+    deadline = None if minutes is None else time.time() + 60 * minutes
+    for task, outcomes in _execute(tasks, jobs, backend, deadline, say):
+        if outcomes is None:
+            late += len(task.seeds)
+            continue
+        for seed, outcome, provenance in zip(task.seeds, *outcomes, strict=True):
+            _write_cell(
+                cell_path(folder, name, task.configuration, seed), name, task.configuration, seed, outcome, provenance
+            )
+        task.checkpoint.unlink(missing_ok=True)
+        trained += len(task.seeds)
+        left = (time.monotonic() - started) / trained * (total - trained)
+        say(
+            f"{name} {slug(task.configuration)} seeds {task.seeds}: done ({trained}/{total}, about {left / 60:.1f} min left)"
+        )
+    if late:
+        say(f"time is up: {late} cells are not finished; the same command goes on from their checkpoints")
+    return load(name, preset, data.standin)
+
+
+@dataclass
+class _Task:
+    """One unit of work for a process: the seeds of a configuration that train together."""
+
+    name: str
+    preset: str
+    configuration: dict
+    seeds: list[int]
+    source: str
+    device: str
+    folder: Path
+    minutes: float | None
+    fresh: bool
+
+    @property
+    def checkpoint(self) -> Path:
+        path = cell_path(self.folder, self.name, self.configuration, self.seeds[0])
+        return path.with_name(f"seeds-{'-'.join(map(str, self.seeds))}.ckpt")
+
+
+def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None, say) -> Iterator[tuple]:
+    """(task, (outcomes, provenances) or None when its time ran out) as the tasks end."""
+    if jobs == 1 and backend == "loky":
+        for task in tasks:
+            yield _perform(task, deadline, torch.get_num_threads(), say)
+        return
+    with joblib.parallel_config(backend=backend, n_jobs=jobs):
+        parallel = joblib.Parallel(return_as="generator_unordered" if backend == "loky" else "list")
+        yield from parallel(joblib.delayed(_perform)(task, deadline, 1) for task in tasks)
+
+
+def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[str], None] | None = None) -> tuple:
+    """Train and score one task in this process."""
+    if deadline is not None and time.time() > deadline:
+        return task, None
+    torch.set_num_threads(threads)
+    experiment = experiments.load(task.name)
+    settings = experiments.settings(experiment, task.preset)
+    data = experiment.load_data(task.source, settings)
+    if task.fresh:
+        task.checkpoint.unlink(missing_ok=True)
+    clock = time.monotonic()
+    common = provenance(task.device, data, settings)  # now: the code on disk may change while it runs
+    title = f"{task.name} {slug(task.configuration)} seeds {task.seeds}"
+    job = Job(
+        task.configuration,
+        task.seeds,
+        settings,
+        data,
+        task.device,
+        task.checkpoint,
+        None if deadline is None else clock + deadline - time.time(),
+        say and _Reporter(title, say).epoch,
+        say and _Reporter(title, say).evaluation,
+    )
+    try:
+        outcomes = experiment.run_cells(job)
+    except OutOfTime:
+        return task, None
+    seconds = (time.monotonic() - clock) / len(task.seeds)
+    return task, (outcomes, [common | {"seconds": round(max(seconds, o.training_seconds), 1)} for o in outcomes])
+
+
+class _Reporter:
+    """Turns progress into a line every half minute."""
+
+    SECONDS = 30.0
+
+    def __init__(self, title: str, say: Callable[[str], None]):
+        self.title, self.say, self.last = title, say, time.monotonic()
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < self.SECONDS:
+            return False
+        self.last = now
+        return True
+
+    def epoch(self, p: Progress) -> None:
+        if self._due():
+            most = p.seconds / p.epoch * (p.max_epochs - p.epoch) / 60
+            self.say(
+                f"{self.title}: epoch {p.epoch}, validation loss {p.validation_loss:.2f}, "
+                f"{p.seconds / p.epoch:.1f} s an epoch, at most {most:.0f} min left"
+            )
+
+    def evaluation(self, done: int, size: int) -> None:
+        if self._due():
+            self.say(f"{self.title}: log-likelihood of {done} of {size} examples")
+
+
+def provenance(device: str, data, settings) -> dict:
+    """Which code, data and machine a result comes from."""
+    return {
+        **_commit(),
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in RECORDED_VERSIONS},
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "data": {"name": data.name, "standin": data.standin, "sha256": data.sha256, "description": data.description},
+        "settings": asdict(settings),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> dict:
+    """Commit of the code that runs, and whether files differ from it; unknown outside a git checkout."""
+    git = ["git", "-C", str(paths.REPOSITORY)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        code = ["--", "svae_repro"]
+        status = subprocess.run(
+            [*git, "status", "--porcelain", *code], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": "unknown", "dirty": None}
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _write_cell(path: Path, name: str, configuration: dict, seed: int, outcome: Outcome, provenance: dict) -> None:
+    """Arrays first, then the JSON file whose presence means that the cell is done; each whole or absent."""
+    cell = dict(zip(KEYS, (name, configuration, seed, outcome.metrics, provenance), strict=True))
+    if outcome.arrays:
+        write_atomically(path.with_suffix(".npz"), lambda f: np.savez_compressed(f, **outcome.arrays))
+    write_atomically(path, lambda f: f.write((json.dumps(cell, indent=1) + "\n").encode()))
+
+
+def write_atomically(path: Path, write: Callable) -> None:
+    """Call ``write`` on a temporary binary file beside ``path`` and rename it; a `UserError` if that is impossible."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; nothing that was finished is lost") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the training that the results can be stored after it."""
+    probe = folder / ".probe"
+    write_atomically(probe, lambda f: f.write(b"x"))
+    probe.unlink()

@@ -1,0 +1,202 @@
+"""Training: Adam, linear KL warm-up, early stopping for each run, exact resumption.
+
+All random numbers of an epoch come from generators seeded by (run seed, epoch), one for each run. A run therefore
+trains to the same result alone or in lockstep with others, and a checkpoint needs no random state: the epoch is it.
+"""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+CHECKPOINT_SECONDS = 45.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train. Epochs are counted from 1.
+
+    ``patience`` is the look-ahead of early stopping in epochs; it is counted, and the best weights are recorded, only
+    after the warm-up, on the unweighted validation loss.
+    """
+
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    warmup_epochs: int = 100
+    patience: int = 50
+    max_epochs: int = 2000
+
+    def kl_weight(self, epoch: int) -> float:
+        """Weight of the KL divergence, rising linearly to 1 over the warm-up."""
+        return min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
+
+
+@dataclass
+class Progress:
+    """What `fit` reports after every epoch."""
+
+    epoch: int
+    max_epochs: int
+    seconds: float
+    running: int
+    validation_loss: float
+
+
+@dataclass
+class Fit:
+    """Outcome of a training: for each run the epoch of its best weights, the loss there and where it stopped."""
+
+    best_epoch: list[int]
+    best_loss: list[float]
+    stopped_epoch: list[int]
+    seconds: float
+    validation_curve: list[list[float]]  # [epochs][runs]
+
+
+class OutOfTime(Exception):
+    """The deadline came before the training ended; its state is in the checkpoint."""
+
+
+def run_generators(seeds: Sequence[int], *purpose: int, device: torch.device | str = "cpu") -> list[torch.Generator]:
+    """One generator for each run, its stream fixed by the run's seed and by what it is for."""
+    states = [np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] for seed in seeds]
+    return [torch.Generator(device).manual_seed(int(state) >> 1) for state in states]
+
+
+INITIALISATION, TRAINING, VALIDATION, EVALUATION = range(4)  # purposes of generators
+
+
+def fit(
+    model: nn.Module,
+    seeds: Sequence[int],
+    schedule: Schedule,
+    size: int,
+    loss: Callable[[Tensor, float, list[torch.Generator]], Tensor],
+    validate: Callable[[list[torch.Generator]], Tensor],
+    checkpoint: Path | None = None,
+    deadline: float | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Fit:
+    """Train the R runs of ``model`` in lockstep and leave each with its best weights.
+
+    Args:
+        model: parameters and buffers with a leading runs axis.
+        seeds: one for each run.
+        schedule: learning rate, batches, warm-up, early stopping.
+        size: number of training examples.
+        loss: (index [R, B], KL weight, generators) -> mean loss [R] of a batch.
+        validate: generators -> unweighted validation loss [R].
+        checkpoint: file to continue from if it exists, and to keep up to date; the caller removes it.
+        deadline: `time.monotonic` value after which the state is saved and `OutOfTime` raised.
+        report: called after every epoch.
+    """
+    device = next(model.parameters()).device
+    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
+    state = _State(model, optimiser, seeds, schedule, checkpoint)
+    batches = size // schedule.batch_size
+    if batches == 0:
+        raise ValueError(f"{size} training examples do not fill one batch of {schedule.batch_size}")
+    last_save = time.monotonic()
+    while state.epoch < schedule.max_epochs and not all(state.stopped):
+        started = time.monotonic()
+        state.epoch += 1
+        generators = run_generators(seeds, TRAINING, state.epoch, device=device)
+        order = torch.stack([torch.randperm(size, generator=g, device=device) for g in generators])
+        weight = schedule.kl_weight(state.epoch)
+        model.train()
+        for batch in order[:, : batches * schedule.batch_size].split(schedule.batch_size, dim=1):
+            optimiser.zero_grad(set_to_none=True)
+            loss(batch, weight, generators).sum().backward()
+            optimiser.step()
+        model.eval()
+        with torch.no_grad():
+            losses = validate(run_generators(seeds, VALIDATION, state.epoch, device=device)).tolist()
+        state.record(losses, time.monotonic() - started)
+        if report is not None:
+            running = len(seeds) - sum(state.stopped)
+            report(Progress(state.epoch, schedule.max_epochs, state.seconds, running, float(np.mean(losses))))
+        out_of_time = deadline is not None and time.monotonic() > deadline
+        if checkpoint is not None and (out_of_time or time.monotonic() - last_save > CHECKPOINT_SECONDS):
+            state.save()
+            last_save = time.monotonic()
+        if out_of_time:
+            raise OutOfTime
+    return state.finish()
+
+
+class _State:
+    """Everything that a training carries from one epoch to the next."""
+
+    SCALARS = ("epoch", "seconds", "best_epoch", "best_loss", "stopped", "curve")
+
+    def __init__(self, model: nn.Module, optimiser, seeds, schedule: Schedule, path: Path | None):
+        self.model, self.optimiser, self.schedule, self.path = model, optimiser, schedule, path
+        self.identity = {"seeds": list(seeds), **asdict(schedule)}
+        self.epoch = 0
+        self.seconds = 0.0
+        self.best_epoch = [0] * len(seeds)
+        self.best_loss = [math.inf] * len(seeds)
+        self.stopped = [0] * len(seeds)  # the epoch at which a run stopped, 0 while it goes on
+        self.curve: list[list[float]] = []
+        self.best = {name: value.clone() for name, value in model.state_dict().items()}
+        if path is not None and path.exists():
+            self._load()
+
+    def record(self, losses: list[float], seconds: float) -> None:
+        """Early stopping: take in the validation losses of the epoch just ended."""
+        self.seconds += seconds
+        self.curve.append(losses)
+        if not all(map(math.isfinite, losses)):
+            raise FloatingPointError(f"the validation losses of epoch {self.epoch} are {losses}: training diverged")
+        if self.epoch < self.schedule.warmup_epochs:
+            return
+        current = self.model.state_dict()
+        for run, value in enumerate(losses):
+            if self.stopped[run]:
+                continue
+            if value < self.best_loss[run]:
+                self.best_loss[run], self.best_epoch[run] = value, self.epoch
+                for name, best in self.best.items():
+                    best[run] = current[name][run]
+            elif self.epoch - max(self.best_epoch[run], self.schedule.warmup_epochs) >= self.schedule.patience:
+                self.stopped[run] = self.epoch
+
+    def finish(self) -> Fit:
+        last = self.model.state_dict()
+        for run in (run for run, epoch in enumerate(self.best_epoch) if epoch == 0):  # ended inside the warm-up
+            self.best_epoch[run], self.best_loss[run] = self.epoch, self.curve[-1][run]
+            for name, best in self.best.items():
+                best[run] = last[name][run]
+        self.model.load_state_dict(self.best)
+        stopped = [epoch or self.epoch for epoch in self.stopped]
+        return Fit(self.best_epoch, self.best_loss, stopped, self.seconds, self.curve)
+
+    def save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        content = {name: getattr(self, name) for name in ("identity", "best", *self.SCALARS)}
+        content |= {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.save(content, temporary)
+            os.replace(temporary, self.path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _load(self) -> None:
+        content = torch.load(self.path, map_location=next(self.model.parameters()).device, weights_only=True)
+        if content["identity"] != self.identity:
+            return  # left by other settings: start anew
+        self.model.load_state_dict(content["model"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.best = content["best"]
+        for name in self.SCALARS:
+            setattr(self, name, content[name])
