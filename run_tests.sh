@@ -27,9 +27,9 @@ export OMP_NUM_THREADS=1
 export JUPYTER_PATH=$VENV/share/jupyter MPLBACKEND=module://matplotlib_inline.backend_inline
 
 status=0
-"$VENV/bin/python" -m ruff check --quiet . || status=1
-"$VENV/bin/python" -m ruff format --check --quiet . || {
-    echo "ruff format would change the files above or others; run: $VENV/bin/python -m ruff format ." >&2
+"$VENV/bin/python" -m ruff check --quiet --output-format concise . || status=1
+"$VENV/bin/python" -m ruff format --check --quiet --output-format concise . || {
+    echo "ruff format would change the files above; run: $VENV/bin/python -m ruff format ." >&2
     status=1
 }
 

@@ -1,12 +1,16 @@
 """Modified Bessel functions of the first kind, as a von Mises-Fisher distribution needs them.
 
-Everything rests on one pass over plain tensor arithmetic. The order is raised to V >= 24, where ten terms of the
-uniform (Debye) expansion are exact to float64 (DLMF 10.41); the backward recurrence, which is stable because all its
-terms are positive, brings it down again. Ratios are carried as q_k = I_(k+1)(x) / (x I_k(x)), which stay finite at
-x = 0, and derivatives are carried beside them, never formed as a difference of nearly equal numbers. There is no
-branch on data and no detour through SciPy, so the functions run on any device and inside a CUDA graph.
+For a fixed order, all that is hard in these functions is smooth in t = nu / sqrt(x^2 + nu^2) on [0, 1], nu = order + 1:
+a Chebyshev series of some 20 to 120 terms, computed once for an order, evaluates them and their derivatives with one
+cosine and one matrix product. There is no branch on data and no detour through SciPy, so the functions run on any
+device and inside a CUDA graph.
 
-Worst errors against mpmath are asserted in tests/test_bessel.py.
+The series are made from values at the Chebyshev nodes (`_expand`). There the order is raised to V >= 24, where ten
+terms of the uniform (Debye) expansion are exact to float64 (DLMF 10.41); the backward recurrence, stable because all
+its terms are positive, brings it down again. Ratios are carried as q_k = I_(k+1)(x) / (x I_k(x)), finite at x = 0, and
+derivatives beside them, never formed as a difference of nearly equal numbers.
+
+Worst errors against mpmath are asserted in tests/test_bessel.py, for orders to 10,000 and x to 1e8.
 """
 
 import math
@@ -17,9 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+SERIES_NODES = 128
 LOWEST_EXPANSION_ORDER = 24  # from here ten Debye terms reach float64 precision, whatever x is
 DEBYE_TERMS = 10
-SERIES_NODES = 128
 
 
 def log_iv(order: float, x: Tensor) -> Tensor:
@@ -29,7 +33,8 @@ def log_iv(order: float, x: Tensor) -> Tensor:
         order: real order >= 0.
         x: tensor of any shape, >= 0; evaluated in float64, returned in the dtype of ``x``.
 
-    At ``x = 0`` the value is 0 for order 0 and -inf otherwise. Differentiable twice.
+    At ``x = 0`` the value is 0 for order 0 and -inf otherwise. Differentiable twice. The error is below 1e-12 relative
+    to the largest of 1, the value and (order + x) / 2500: near I = 1 rounding x alone costs 1e-16 (order + x).
 
     Raises:
         ValueError: the order is negative or not finite.
@@ -49,8 +54,8 @@ def log_0f1_and_ratio(order: float, x: Tensor) -> tuple[Tensor, Tensor]:
     """The pair F(x) = log[Gamma(order+1) (2/x)^order I_order(x)] and its derivative, the Bessel ratio A(x).
 
     F is the logarithm of the confluent limit function 0F1(order+1; x^2/4). It is the log-normaliser of the vMF
-    relative to the uniform distribution, is 0 at ``x = 0``, and is computed here without the large terms that cancel
-    in log I_order(x) - order log(x/2). Shapes and errors as for `log_iv`. Both are differentiable twice.
+    relative to the uniform distribution, is 0 at ``x = 0`` to 5e-15, and is computed here without the large terms that
+    cancel in log I_order(x) - order log(x/2). Shapes and errors as for `log_iv`. Both are differentiable twice.
     """
     log_0f1, ratio, _ = _Log0F1.apply(_checked_order(order), x.double())
     return log_0f1.to(x.dtype), ratio.to(x.dtype)
@@ -70,7 +75,7 @@ class _LogIv(torch.autograd.Function):
         ctx.save_for_backward(x)
         nu = order + 1
         s = (x * x + nu * nu).sqrt()
-        smooth = _evaluate(_series(order, x.device)[:, :1], nu / s).squeeze(-1)
+        smooth = _evaluate(_series(order, x.device), nu / s)[..., 0]
         # v log(x / (nu + s)) keeps its two logarithms together: apart, they would cancel near I_v(x) = 1.
         return torch.special.xlogy(order, x / (nu + s)) + s - 0.5 * (2 * math.pi * s).log() + smooth
 
@@ -86,41 +91,42 @@ class _Log0F1(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, order: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.order = order
         ctx.set_materialize_grads(False)
         nu = order + 1
         s2 = x * x + nu * nu
         s = s2.sqrt()
-        smooth, q, slope, q_slope = _evaluate(_series(order, x.device)[:, 1:], nu / s).unbind(-1)
+        smooth, q, slope, curvature = _evaluate(_series(order, x.device), nu / s).unbind(-1)[1:]
         growth = x * x / (nu + s)  # s - nu
         log_0f1 = growth - order * torch.log1p(growth / (2 * nu)) - 0.5 * torch.log1p(growth / nu) + smooth
         ratio = x / (nu + s) * q
         slope = slope / s2
-        ctx.save_for_backward(ratio, slope, x * q_slope / (s2 * s))
+        ctx.save_for_backward(ratio, slope, x * curvature / (s2 * s2))
         return log_0f1, ratio, slope
 
     @staticmethod
     def backward(ctx, grad_f: Tensor | None, grad_ratio: Tensor | None, grad_slope: Tensor | None):
-        ratio, slope, q_slope = ctx.saved_tensors
+        ratio, slope, curvature = ctx.saved_tensors
         grad = torch.zeros_like(ratio) if grad_f is None else grad_f * ratio
         if grad_ratio is not None:
             grad = grad + grad_ratio * slope
-        if grad_slope is not None:  # A'' from A' = 1 - A^2 - (2v+1) A/x, with A/x = q
-            grad = grad - grad_slope * (2 * ratio * slope + (2 * ctx.order + 1) * q_slope)
+        if grad_slope is not None:
+            grad = grad + grad_slope * curvature
         return None, grad
 
 
-def _evaluate(series: Tensor, t: Tensor) -> Tensor:
-    """Chebyshev series [terms, functions] on [0, 1] at t [...] -> [..., functions]."""
-    theta = 2 * t.sqrt().acos()
-    return torch.cos(theta.unsqueeze(-1) * torch.arange(len(series), dtype=t.dtype, device=t.device)) @ series
+def _evaluate(series: tuple[Tensor, Tensor], t: Tensor) -> Tensor:
+    """Chebyshev series on [0, 1] of several functions, as `_series` returns it, at t [...] -> [..., functions]."""
+    degrees, coefficients = series
+    return torch.cos(t.sqrt().acos().unsqueeze(-1) * degrees) @ coefficients
 
 
 @lru_cache(maxsize=256)
-def _series(order: float, device: torch.device) -> Tensor:
-    """Chebyshev coefficients [terms, 5] in t = nu / s of the parts of the Bessel functions that are smooth on [0, 1].
+def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Chebyshev series in t = nu / s of the parts of the Bessel functions that are smooth on [0, 1].
 
-    Columns: log I_v and F less their elementary leading parts; A (nu + s) / x; A' s^2; dq/dx s^3 / x.
+    Returns twice the degrees [terms], since T_k(2t - 1) = cos(2k arccos(sqrt(t))), and the coefficients [terms, 5].
+
+    Columns: log I_v and F less their elementary leading parts; A (nu + s) / x; A' s^2; A'' s^4 / x.
     """
     odd = 2 * torch.arange(SERIES_NODES) + 1
     angles = odd.double() * (math.pi / 2 / SERIES_NODES)
@@ -136,7 +142,9 @@ def _series(order: float, device: torch.device) -> Tensor:
     log_iv = raised + (e.series / e.descent).log()
     at_0 = -order * math.log(big / nu) + (big - nu) - 0.5 * math.log(big / nu)
     at_0 += math.log(_debye_at_one(big)) - math.fsum(math.log(big / k) for k in _recurrence_orders(order, big))
-    values = torch.stack([log_iv, log_iv - at_0, e.q * (nu + s), e.slope * s**2, e.q_slope * s**3 / x], dim=-1)
+    # A'' from A' = 1 - A^2 - (2v+1) A/x with A/x = q
+    curvature = -(2 * e.q * e.slope + (2 * order + 1) * e.q_slope / x) * s**4
+    values = torch.stack([log_iv, log_iv - at_0, e.q * (nu + s), e.slope * s**2, curvature], dim=-1)
     # The multiples of the angles are reduced as integers: rounding them would leave noise in the high coefficients.
     multiples = torch.outer(torch.arange(SERIES_NODES), odd) % (4 * SERIES_NODES)
     cosines = torch.cos(multiples.double() * (math.pi / 2 / SERIES_NODES))
@@ -144,7 +152,8 @@ def _series(order: float, device: torch.device) -> Tensor:
     coefficients[0] /= 2
     relative = (coefficients / coefficients.abs().amax(0).clamp_min(1)).abs().amax(1)
     terms = int((relative > 1e-15).nonzero().max()) + 1
-    return coefficients[:terms].to(device)
+    degrees = 2 * torch.arange(terms, dtype=torch.float64)
+    return degrees.to(device), coefficients[:terms].to(device)
 
 
 class _Expansion(NamedTuple):
@@ -212,7 +221,7 @@ def _debye_table(big: float, device: torch.device) -> Tensor:
         math.fsum(float(u[p]) / big**k for k, u in enumerate(_debye_polynomials()) if p < len(u)) for p in range(length)
     ]
     q = [c * (0.5 + p) for p, c in enumerate(s)]
-    derivative = [[p * c for p, c in enumerate(row)][1:] + [0.0] for row in (s, q)]
+    derivative = [[*(p * c for p, c in enumerate(row) if p), 0.0] for row in (s, q)]
     return torch.tensor([s, q, *derivative], dtype=torch.float64, device=device).T.contiguous()
 
 

@@ -168,7 +168,6 @@ def execute(run: Run, path: Path, parameters: dict, options: argparse.Namespace)
     """Execute one notebook. Its result takes its name when it is whole; a failed one is kept as `.failed.ipynb`."""
     import nbformat
     import papermill
-    from traitlets.config import Config
 
     run.status, started = "stopped", time.monotonic()  # holds if Ctrl-C ends it
     folder = _output_folder(options.preset)
@@ -185,7 +184,7 @@ def execute(run: Run, path: Path, parameters: dict, options: argparse.Namespace)
             stdout_file=log,
             stderr_file=log,
             coalesce_streams=True,  # whether two prints arrive as one output or two depends on the machine's mood
-            config=Config(KernelManager={"transport_encryption": "auto"}),  # else every kernel warns that it has none
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # a kernel's remarks on itself are not the notebook's
         )
         run.data = data_line(executed)
         if options.in_place:

@@ -106,7 +106,8 @@ def test_environment_is_built_once_and_again_when_the_lock_changes(checkout: Pat
     first = build(checkout)
     assert first.returncode == 0 and "Building" in first.stdout, first.stderr
     assert first.stdout.endswith(f"ready {checkout}/.venv\n")
-    found = run(checkout / ".venv/bin/python", "-c", "import svae_repro; print(svae_repro.__file__)", cwd="/")
+    code = "import svae_repro; print(svae_repro.__file__)"
+    found = run(checkout / ".venv/bin/python", "-c", code, env={"PYTHONPATH": ""}, cwd="/")
     assert found.stdout.startswith(str(checkout))  # importable without PYTHONPATH
     assert "Building" not in build(checkout).stdout
 

@@ -47,8 +47,14 @@ class Circle:
         return f"generated ({self.name}, sha256 {self.sha256[:12]}...)"
 
 
-def load_circle(n: int = 5000, seed: int = 0, kappas: tuple[float, ...] = (10.0, 10.0, 10.0), noise: float = 0.1,
-                dim: int = 100, map_seed: int = 0) -> Circle:
+def load_circle(
+    n: int = 5000,
+    seed: int = 0,
+    kappas: tuple[float, ...] = (10.0, 10.0, 10.0),
+    noise: float = 0.1,
+    dim: int = 100,
+    map_seed: int = 0,
+) -> Circle:
     """`n` training points, and `n // 5` each for validation and test.
 
     `seed` draws the points and their noise, `map_seed` the map, which all seeds therefore share.

@@ -17,12 +17,15 @@ from svae_repro.data import source as files
 from svae_repro.errors import UserError
 
 BINARISATIONS = ("dynamic", "static", "threshold", "none")
-FILES = [files.DataFile(f"MNIST/raw/{name}-ubyte.gz", sha256) for name, sha256 in [
-    ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-    ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-    ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-    ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
-]]
+FILES = [
+    files.DataFile(f"MNIST/raw/{name}-ubyte.gz", sha256)
+    for name, sha256 in [
+        ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    ]
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +51,12 @@ class Images:
         return f"real ({self.name}, sha256 {self.sha256[:12]}...)"
 
 
-def load_mnist(source: str = "auto", train_size: int | None = None, validation_size: int | None = None,
-               test_size: int | None = None) -> Images:
+def load_mnist(
+    source: str = "auto",
+    train_size: int | None = None,
+    validation_size: int | None = None,
+    test_size: int | None = None,
+) -> Images:
     """MNIST: the first 50,000 training images train, the last 10,000 validate, the 10,000 test images test.
 
     The stand-in is scikit-learn's 1,797 digits of 8x8 pixels in a fixed shuffled order, 5:1:1 as well. A size keeps at
@@ -136,8 +143,9 @@ def _digits(limits: tuple) -> Images:
 def _images(name, standin, sha256, shape, images: Tensor, labels: Tensor, held_out: int, limits: tuple) -> Images:
     """The last `held_out` images test, as many before them validate; of each split at most its limit."""
     sizes = [len(images) - 2 * held_out, held_out, held_out]
-    splits = [part[:limit] for data in (images, labels.long())
-              for part, limit in zip(data.split(sizes), limits, strict=True)]
+    splits = [
+        part[:limit] for data in (images, labels.long()) for part, limit in zip(data.split(sizes), limits, strict=True)
+    ]
     return Images(name, standin, sha256, shape, *splits)
 
 

@@ -152,5 +152,7 @@ def _downloaded(file: DataFile, download: Download) -> bytes:
             _offline[dataset] = " ".join(str(error).split())
         finally:
             socket.setdefaulttimeout(before)
-    raise Unavailable(f"{file.path} is not in {paths.data_cache()}, SVAE_DATA_MIRROR does not offer it, and the "
-                      f"download failed ({_offline[dataset]}): set SVAE_DATA_MIRROR, or take the stand-in data")
+    raise Unavailable(
+        f"{file.path} is not in {paths.data_cache()}, SVAE_DATA_MIRROR does not offer it, and the "
+        f"download failed ({_offline[dataset]}): set SVAE_DATA_MIRROR, or take the stand-in data"
+    )

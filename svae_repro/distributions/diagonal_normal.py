@@ -22,7 +22,7 @@ class DiagonalNormal(Independent):
         shape = torch.Size(batch_shape) + self.event_shape
         return DiagonalNormal(self.base_dist.loc.expand(shape), self.base_dist.scale.expand(shape), validate_args=False)
 
-    def rsample(self, sample_shape=torch.Size(), generator: Generators = None) -> Tensor:
+    def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Samples [*sample_shape, ..., d], differentiable in both parameters."""
         loc, scale = self.base_dist.loc, self.base_dist.scale
         shape = self._extended_shape(sample_shape)

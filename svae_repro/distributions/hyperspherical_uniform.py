@@ -44,7 +44,7 @@ class HypersphericalUniform(Distribution):
     support = unit_vector
     has_rsample = True
 
-    def __init__(self, dim: int, batch_shape=torch.Size(), device=None, dtype=None, validate_args: bool | None = None):
+    def __init__(self, dim: int, batch_shape=(), device=None, dtype=None, validate_args: bool | None = None):
         if dim < 2:
             raise ValueError(f"the ambient dimension of a sphere must be at least 2, got {dim}")
         self.dim = int(dim)
@@ -60,7 +60,7 @@ class HypersphericalUniform(Distribution):
     def mean(self) -> Tensor:
         return self._like.new_zeros(self.batch_shape + self.event_shape)
 
-    def rsample(self, sample_shape=torch.Size(), generator: Generators = None) -> Tensor:
+    def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Samples [*sample_shape, *batch_shape, m] of unit length. There is no parameter to differentiate by."""
         shape = self._extended_shape(sample_shape)
         direction = draw(torch.randn, shape, generator, self._like.device, runs_axis=len(sample_shape))

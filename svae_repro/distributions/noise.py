@@ -29,4 +29,4 @@ def draw(
         raise ValueError(f"{len(generator)} generators for {shape[runs_axis]} runs: give one for each run")
     one_run = [n for axis, n in enumerate(shape) if axis != runs_axis]
     slices = [sampler(one_run, generator=g, device=device, dtype=dtype) for g in generator]
-    return torch.stack(slices, dim=runs_axis)
+    return torch.stack(slices, dim=runs_axis) if len(slices) > 1 else slices[0].unsqueeze(runs_axis)

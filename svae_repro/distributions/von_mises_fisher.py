@@ -22,7 +22,7 @@ from ..bessel import log_0f1_and_ratio
 from .hyperspherical_uniform import HypersphericalUniform, log_surface_area, unit_vector
 from .noise import Generators, draw
 
-PROPOSALS = 12  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
+PROPOSALS = 8  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
 SMALL_BATCH = 4096
 QUADRATURE_NODES = 24
 QUADRATURE_REACH = 8.0  # in units of 1 / sqrt(kappa + m - 2), which bounds the standard deviation of theta
@@ -50,9 +50,11 @@ class VonMisesFisher(Distribution):
         concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
         if Distribution._validate_args if validate_args is None else validate_args:
             _validate(loc, concentration)
-        batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
-        self.loc = loc.expand(batch_shape + loc.shape[-1:])
-        self.concentration = concentration.expand(batch_shape)
+        batch_shape = loc.shape[:-1]
+        if concentration.shape != batch_shape:
+            batch_shape = torch.broadcast_shapes(batch_shape, concentration.shape)
+            loc, concentration = loc.expand(batch_shape + loc.shape[-1:]), concentration.expand(batch_shape)
+        self.loc, self.concentration = loc, concentration
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
     def expand(self, batch_shape, _instance=None):
@@ -100,17 +102,16 @@ class VonMisesFisher(Distribution):
         excess = self._kappa - self._log_normalizer_and_ratio[0]
         return (excess - self._kappa * half_chord2 - log_surface_area(self.dim)).to(value.dtype)
 
-    def rsample(self, sample_shape=torch.Size(), generator: Generators = None) -> Tensor:
+    def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Exact samples [*sample_shape, ..., m], reparameterised implicitly: unbiased gradients in both parameters."""
         shape = self._extended_shape(sample_shape)[:-1]
         kappa = self._kappa.expand(shape)
         theta = sample_angle(kappa.detach(), self.dim, generator, runs_axis=len(sample_shape))
-        if kappa.requires_grad:
-            ratio = self._log_normalizer_and_ratio[1].detach().expand(shape)
-            theta = _ImplicitAngle.apply(kappa, theta, ratio, self.dim)
-        return self._at_angle(theta, sample_shape, generator)
+        around = self._directions(shape, generator, len(sample_shape))
+        ratio = self._log_normalizer_and_ratio[1].detach()
+        return _ImplicitSample.apply(self.loc, kappa, ratio, theta, around)
 
-    def rsample_rejection(self, sample_shape=torch.Size(), generator: Generators = None) -> tuple[Tensor, Tensor]:
+    def rsample_rejection(self, sample_shape=(), generator: Generators = None) -> tuple[Tensor, Tensor]:
         """The paper's own estimator: samples reparameterised through the accepted proposal, and log(g / r).
 
         Returns:
@@ -120,27 +121,23 @@ class VonMisesFisher(Distribution):
         """
         shape = self._extended_shape(sample_shape)[:-1]
         kappa = self._kappa.expand(shape)
+        c = _envelope(kappa, self.dim)
         with torch.no_grad():
-            beta = _accepted_proposal(kappa, self.dim, generator, runs_axis=len(sample_shape))
-        b = _envelope(kappa, self.dim)
-        denominator = 1 - (1 - b) * beta
-        versine = 2 * b * beta / denominator  # 1 - w
-        log_normalizer = self._log_normalizer_and_ratio[0].expand(shape)
-        log_ratio = kappa * (1 - versine) - log_normalizer
-        log_ratio = log_ratio + (self.dim - 1) / 2 * (b.log() - 2 * denominator.log())
-        return self._at_angle(_angle(versine), sample_shape, generator), log_ratio.to(self.concentration.dtype)
+            versine = _accepted_versine(kappa, self.dim, generator, runs_axis=len(sample_shape))
+            x = (versine - c) / (c + (1 - c) * versine)  # the accepted proposal is 2 epsilon - 1 = x
+        denominator = 1 - x + c * x
+        versine = c * (1 + x) / denominator
+        log_ratio = kappa * (1 - versine) - self._log_normalizer_and_ratio[0]
+        # w has derivative -c (2 - c) / denominator^2 in x, and 1 - w^2 = c (2 - c) (1 - x^2) / denominator^2.
+        log_ratio = log_ratio + (self.dim - 1) / 2 * ((c * (2 - c)).log() - 2 * denominator.log())
+        theta = _angle(versine)
+        around = self._directions(shape, generator, len(sample_shape))
+        return _place(self.loc, theta, around), log_ratio.to(self.concentration.dtype)
 
-    def _at_angle(self, theta: Tensor, sample_shape, generator: Generators) -> Tensor:
-        """Unit vectors at angle ``theta`` from loc, in a uniformly random direction around it."""
-        shape = [*theta.shape, self.dim - 1]
-        around = draw(torch.randn, shape, generator, theta.device, runs_axis=len(sample_shape))
-        around = around / around.norm(dim=-1, keepdim=True)
-        # The reflection that takes e1 to the farther of loc and -loc never divides by a small number.
-        sign = torch.where(self.loc[..., :1] < 0, -1.0, 1.0).to(self.loc.dtype)
-        theta = theta.unsqueeze(-1)
-        local = torch.cat([-sign * theta.cos(), theta.sin() * around], dim=-1).to(self.loc.dtype)
-        normal = torch.cat([self.loc[..., :1] + sign, self.loc[..., 1:]], dim=-1)
-        return local - normal * ((local * normal).sum(-1, keepdim=True) / (1 + self.loc[..., :1].abs()))
+    def _directions(self, shape: torch.Size, generator: Generators, runs_axis: int) -> Tensor:
+        """Uniform points [*shape, m-1] of the sphere S^(m-2) of directions around loc."""
+        x = draw(torch.randn, (*shape, self.dim - 1), generator, self.loc.device, runs_axis=runs_axis)
+        return x / x.norm(dim=-1, keepdim=True)
 
 
 @register_kl(VonMisesFisher, HypersphericalUniform)
@@ -187,9 +184,7 @@ def sample_angle(kappa: Tensor, m: int, generator: Generators = None, runs_axis:
         u = draw(torch.rand, kappa.shape, generator, kappa.device, runs_axis=runs_axis)
         kappa = kappa.clamp_min(1e-200)
         return _angle(-torch.log1p((1 - u) * torch.expm1(-2 * kappa)) / kappa)
-    b = _envelope(kappa, m)
-    beta = _accepted_proposal(kappa, m, generator, runs_axis)
-    return _angle(2 * b * beta / (1 - (1 - b) * beta))
+    return _angle(_accepted_versine(kappa, m, generator, runs_axis))
 
 
 def _angle(versine: Tensor) -> Tensor:
@@ -198,58 +193,90 @@ def _angle(versine: Tensor) -> Tensor:
 
 
 def _envelope(kappa: Tensor, m: int) -> Tensor:
-    """The constant b of Ulrich's and Wood's proposal in a form that does not cancel."""
-    return (m - 1) / (2 * kappa + (4 * kappa * kappa + (m - 1) ** 2).sqrt())
+    """The constant c = 2b / (1 + b) of Ulrich's and Wood's proposal, in a form that does not cancel.
+
+    Their b is (-2 kappa + sqrt(4 kappa^2 + (m-1)^2)) / (m-1), and 1 - c is the point where the envelope touches.
+    """
+    a = (m - 1) / 2
+    return 2 * a / ((kappa * kappa + a * a).sqrt() + kappa + a)
 
 
-def _accepted_proposal(kappa: Tensor, m: int, generator: Generators, runs_axis: int) -> Tensor:
-    """Accepted epsilon [...] ~ Beta((m-1)/2, (m-1)/2), from which w = (1 - (1+b) epsilon) / (1 - (1-b) epsilon).
+def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: int) -> Tensor:
+    """Accepted proposals [...] for 1 - w.
 
-    Many proposals are drawn at once and one accepted one is kept, so that small batches seldom need a second round and
-    a CUDA graph can hold the step. The samples left without one are drawn again. A graph under capture cannot ask
-    whether there are any: it draws 32 proposals and keeps the last of those cases (probability below 1e-14) as it is.
+    With epsilon ~ Beta((m-1)/2, (m-1)/2) and x = 2 epsilon - 1 the proposal is 1 - w = c (1 + x) / (1 - (1-c) x).
+    Several are drawn at once and one accepted one is kept, so that small batches seldom need a second round and a CUDA
+    graph can hold the step. The samples left without one are drawn again. A graph under capture cannot ask whether
+    there are any: it draws 32 proposals and keeps the last of those cases (probability below 1e-14) as it is.
     """
     capturing = kappa.is_cuda and torch.cuda.is_current_stream_capturing()
     proposals = 32 if capturing else PROPOSALS if kappa.numel() <= SMALL_BATCH else 2
     shape = [3, proposals, *kappa.shape]
     u_radius, u_angle, u_accept = draw(torch.rand, shape, generator, kappa.device, runs_axis=runs_axis + 2)
-    # Ulrich's symmetric beta: the first coordinate of a uniform point of S^(m-1), moved to [0, 1]
-    exponent = 2 / (m - 2) if m > 2 else math.inf
-    radius = (-torch.expm1(exponent * u_radius.log())).sqrt()
-    beta = (1 + radius * (2 * math.pi * u_angle).cos()) / 2
-    b = _envelope(kappa, m)
-    denominator = 1 - (1 - b) * beta
-    versine = 2 * b * beta / denominator
-    log_acceptance = kappa * (2 * b / (1 + b) - versine) + (m - 1) * ((1 + b) / (2 * denominator)).log()
-    accepted = u_accept.log() <= log_acceptance
+    # Ulrich's symmetric beta: x is a coordinate of a uniform point of S^(m-1)
+    x = (1 - u_radius.pow(2 / (m - 2) if m > 2 else math.inf)).sqrt() * (2 * math.pi * u_angle).cos()
+    c = _envelope(kappa, m)
+    denominator = 1 - (1 - c) * x
+    versine = c * (1 + x) / denominator
+    accepted = u_accept.log() <= kappa * (c - versine) - (m - 1) * denominator.log()
     some, which = accepted.to(torch.uint8).max(dim=0)
-    beta = beta.gather(0, which.unsqueeze(0)).squeeze(0)
-    if capturing or some.all():
-        return beta
-    if generator is None or isinstance(generator, torch.Generator):
-        rest = some == 0
-        beta[rest] = _accepted_proposal(kappa[rest], m, generator, 0)
-        return beta
-    for run, one in enumerate(generator):  # each run goes on with its own numbers
-        rest = some.select(runs_axis, run) == 0
-        if rest.any():
-            beta.select(runs_axis, run)[rest] = _accepted_proposal(kappa.select(runs_axis, run)[rest], m, one, 0)
-    return beta
+    kept = versine.gather(0, which.unsqueeze(0)).squeeze(0)
+    if not (capturing or some.all()):
+        one = generator is None or isinstance(generator, torch.Generator)
+        for run, own in enumerate([generator] if one else generator):  # each run goes on with its own numbers
+            index = () if one else (slice(None),) * runs_axis + (run,)
+            rest = some[index] == 0
+            if rest.any():
+                kept[index][rest] = _accepted_versine(kappa[index][rest], m, own, 0)
+    return kept
 
 
-class _ImplicitAngle(torch.autograd.Function):
-    """theta as a function of kappa at a fixed value of its distribution function (Figurnov et al. 2018)."""
+def _place(loc: Tensor, theta: Tensor, around: Tensor) -> Tensor:
+    """Unit vectors [..., m] at angle ``theta`` [...] from ``loc``, in the direction ``around`` [..., m-1] around it.
+
+    A Householder reflection takes the first axis to loc. Of the two that do, up to sign, the one that never divides by
+    a small number is chosen: its normal is loc + e1 or loc - e1, whichever is longer.
+    """
+    local, normal, scale, _ = _householder(loc, theta, around)
+    return local - normal * ((local * normal).sum(-1, keepdim=True) / scale)
+
+
+def _householder(loc: Tensor, theta: Tensor, around: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Point before the reflection, normal of the mirror, half the normal's squared length, sign of the mirrored axis."""
+    first = loc[..., :1]
+    sign = torch.ones_like(first).copysign(first)
+    theta = theta.unsqueeze(-1)
+    local = torch.cat([-sign * theta.cos(), theta.sin() * around], dim=-1).to(loc.dtype)
+    normal = torch.cat([first + sign, loc[..., 1:]], dim=-1)
+    return local, normal, 1 + first.abs(), sign
+
+
+class _ImplicitSample(torch.autograd.Function):
+    """Samples as a function of loc and kappa, with theta held at a fixed value of its distribution function."""
 
     @staticmethod
-    def forward(ctx, kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:
-        ctx.m = m
-        ctx.save_for_backward(kappa, theta, ratio)
-        return theta.clone()
+    def forward(ctx, loc: Tensor, kappa: Tensor, ratio: Tensor, theta: Tensor, around: Tensor) -> Tensor:
+        local, normal, scale, sign = _householder(loc, theta, around)
+        turned = (local * normal).sum(-1, keepdim=True) / scale
+        ctx.save_for_backward(kappa, ratio, theta, around, local, normal, scale, sign, turned)
+        return local - normal * turned
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
-        return grad * angle_slope(*ctx.saved_tensors, ctx.m), None, None, None
+        kappa, ratio, theta, around, local, normal, scale, sign, turned = ctx.saved_tensors
+        along = (grad * normal).sum(-1, keepdim=True) / scale
+        grad_loc = grad_kappa = None
+        if ctx.needs_input_grad[0]:
+            grad_loc = -turned * grad - along * local
+            grad_loc[..., :1] += along * turned * sign
+            grad_loc = grad_loc.sum_to_size(normal.shape)
+        if ctx.needs_input_grad[1]:
+            reflected = (grad - normal * along).double()
+            by_theta = torch.cat([sign * theta.sin().unsqueeze(-1), theta.cos().unsqueeze(-1) * around], dim=-1)
+            slope = angle_slope(kappa, theta, ratio, around.shape[-1] + 1)
+            grad_kappa = (reflected * by_theta).sum(-1) * slope
+        return grad_loc, grad_kappa, None, None, None
 
 
 def angle_slope(kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:
@@ -260,24 +287,21 @@ def angle_slope(kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:
     nothing cancels, and Gauss-Legendre nodes cover the part next to theta where the integrand lives.
     """
     nodes, weights = _gauss_legendre(kappa.device)
-    theta = theta.clamp_min(1e-150)
-    versine_of_mean = 1 - ratio
-    side = torch.where(2 * (theta / 2).sin().square() < versine_of_mean, -1.0, 1.0).to(theta.dtype)
-    room = torch.where(side < 0, theta, math.pi - theta)
-    reach = torch.minimum(room, QUADRATURE_REACH / (kappa + m - 2).sqrt())
-    kappa, theta, side, versine_of_mean = (x.unsqueeze(-1) for x in (kappa, theta, side, versine_of_mean))
-    away = reach.unsqueeze(-1) * nodes
-    phi = theta + side * away
-    cos_difference = -2 * side * (away / 2).sin() * (theta + side * away / 2).sin()  # cos(phi) - cos(theta)
-    exponent = kappa * cos_difference
+    kappa, theta, ratio = kappa.unsqueeze(-1), theta.clamp_min(1e-150).unsqueeze(-1), ratio.unsqueeze(-1)
+    lead = (1 - ratio) - 2 * (theta / 2).sin().square()  # cos(theta) - A
+    room = torch.where(lead < 0, math.pi - theta, -theta)  # towards pi or, where cos(theta) > A, towards 0
+    reach = QUADRATURE_REACH / (kappa + (m - 2)).sqrt()
+    reach = torch.minimum(room.abs(), reach).copysign(room)
+    half_step = reach * nodes
+    rise = -2 * half_step.sin() * (theta + half_step).sin()  # cos(phi) - cos(theta), phi = theta + 2 half_step
+    exponent = kappa * rise
     if m > 2:
-        exponent = exponent + (m - 2) * (phi.sin() / theta.sin()).log()
-    integrand = (versine_of_mean - 2 * (phi / 2).sin().square()) * exponent.exp()
-    return side.squeeze(-1) * reach * (integrand @ weights)
+        exponent = exponent + (m - 2) * ((theta + 2 * half_step).sin() / theta.sin()).log()
+    return ((rise + lead) * exponent.exp()) @ weights * reach.squeeze(-1)
 
 
 @lru_cache(maxsize=8)
 def _gauss_legendre(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes and weights on [0, 1]."""
+    """Nodes on [0, 1/2], which are half steps, and weights that sum to one."""
     nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
-    return torch.tensor((nodes + 1) / 2, device=device), torch.tensor(weights / 2, device=device)
+    return torch.tensor((nodes + 1) / 4, device=device), torch.tensor(weights / 2, device=device)

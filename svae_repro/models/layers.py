@@ -3,6 +3,7 @@
 Letters for shapes, here and in the models: R runs, B batch, m ambient dimension.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -32,6 +33,6 @@ class RunsLinear(nn.Module):
 def mlp(widths: Sequence[int], generators: Sequence[torch.Generator]) -> nn.Sequential:
     """Multi-layer perceptron with ReLU between its layers and none after the last."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [RunsLinear(inputs, outputs, generators), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -1,0 +1,181 @@
+"""Latent spaces: names, posteriors, distances against mpmath and float64, grids."""
+
+import math
+
+import mpmath as mp
+import pytest
+import torch
+from scipy import stats
+from torch.distributions import kl_divergence
+from torch.nn.functional import normalize
+
+from svae_repro.distributions import DiagonalNormal, HypersphericalUniform, VonMisesFisher
+from svae_repro.errors import UserError
+from svae_repro.spaces import Euclidean, Sphere, space
+
+
+def noise(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("name, kind, dim", [("e1", Euclidean, 1), ("e10", Euclidean, 10), ("s2", Sphere, 2)])
+def test_names_round_trip(name, kind, dim):
+    parsed = space(name)
+    assert type(parsed) is kind
+    assert parsed.dim == dim
+    assert space(parsed.name).name == name
+    assert repr(parsed) == f"{kind.__name__}({dim})"
+
+
+@pytest.mark.parametrize("name", ["", "s", "2", "2s", "s0", "s-1", "s01", "s1.5", "S2", "x2", "s2 ", "s2\n", "sphere2"])
+def test_unknown_names_raise_one_line(name):
+    with pytest.raises(UserError, match="unknown space") as error:
+        space(name)
+    assert repr(name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [Euclidean, Sphere])
+@pytest.mark.parametrize("dim", [0, -3])
+def test_dimensions_below_one_raise(kind, dim):
+    with pytest.raises(UserError, match=f"at least 1, got {dim}"):
+        kind(dim)
+
+
+@pytest.mark.parametrize("name, ambient, n_params", [("e1", 1, 2), ("e7", 7, 14), ("s1", 2, 3), ("s7", 8, 9)])
+@pytest.mark.parametrize("batch", [(), (5,), (3, 5)])  # (3, 5): three runs of five
+def test_sizes_and_posteriors(name, ambient, n_params, batch):
+    s = space(name)
+    assert (s.ambient_dim, s.n_params) == (ambient, n_params)
+    q, prior = s.posterior(noise(*batch, n_params)), s.prior(dtype=torch.float64)
+    assert (q.batch_shape, q.event_shape) == (batch, (ambient,))
+    assert (prior.batch_shape, prior.event_shape) == ((), (ambient,))
+    z = q.rsample((2,))
+    assert z.shape == (2, *batch, ambient)
+    assert z.dtype == prior.sample().dtype == torch.float64
+    assert kl_divergence(q, prior).shape == batch
+    assert (kl_divergence(q, prior) > 0).all()
+    assert s.distance(z, z).shape == (2, *batch)
+
+
+def test_euclidean_posterior_is_mean_and_softplus_deviation():
+    q = Euclidean(2).posterior(torch.tensor([1.0, -2.0, 0.0, 3.0], dtype=torch.float64))
+    assert isinstance(q, DiagonalNormal)
+    assert q.mean.tolist() == [1, -2]
+    assert q.stddev.tolist() == pytest.approx([math.log(2), math.log1p(math.e**3)], rel=1e-14)
+    prior = Euclidean(2).prior()
+    assert (prior.mean.tolist(), prior.stddev.tolist()) == ([0, 0], [1, 1])
+
+
+def test_sphere_posterior_is_normalised_mean_and_softplus_plus_one():
+    q = Sphere(1).posterior(torch.tensor([3.0, -4.0, 2.0], dtype=torch.float64))
+    assert isinstance(q, VonMisesFisher)
+    assert q.loc.tolist() == pytest.approx([0.6, -0.8], rel=1e-15)
+    assert q.concentration.item() == pytest.approx(1 + math.log1p(math.e**2), rel=1e-15)
+    assert isinstance(Sphere(1).prior(), HypersphericalUniform)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sphere_posterior_has_unit_loc_and_concentration_of_at_least_one(scale, dtype):
+    q = Sphere(10).posterior(scale * noise(100, 12, dtype=dtype))
+    assert (q.loc.double().norm(dim=-1) - 1).abs().max() < 4 * torch.finfo(dtype).eps  # a norm and a division
+    assert (q.concentration >= 1).all()
+    assert q.concentration.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zero_direction_stays_finite(dtype):
+    params = torch.zeros(4, dtype=dtype, requires_grad=True)
+    q = Sphere(2).posterior(params)
+    z = q.rsample((10,))
+    kl = kl_divergence(q, Sphere(2).prior())
+    assert all(x.isfinite().all() for x in (q.loc, q.concentration, z, kl))
+    assert torch.autograd.grad(kl, params)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("length", [1e-20, 1e-30])
+def test_tiny_direction_gives_no_loc_longer_than_one(length):
+    """In float32 the squares of coordinates below 1e-23 vanish, and the norm with them."""
+    loc = Sphere(4).posterior(torch.full((6,), length)).loc
+    assert loc.norm() < 1 + 1e-5  # squares near the smallest numbers keep few digits
+
+
+# --- distances -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [1, 2, 10])
+def test_sphere_distance_is_the_arc(dim):
+    x, y = normalize(noise(2, 50, dim + 1), dim=-1)
+    with mp.workdps(40):
+        for u, v, got in zip(x.tolist(), y.tolist(), Sphere(dim).distance(x, y).tolist(), strict=True):
+            u, v = mp.matrix(u), mp.matrix(v)
+            expected = mp.acos((u.T * v)[0] / mp.norm(u) / mp.norm(v))
+            assert got == pytest.approx(float(expected), rel=2e-15 / (math.pi - got))  # asin is steep near pi
+
+
+@pytest.mark.parametrize("dtype, rounding", [(torch.float32, 1.2e-7), (torch.float64, 2.3e-16)])
+@pytest.mark.parametrize("angle", [1e-6, 1e-3, 0.1])
+def test_sphere_distance_between_near_points(angle, dtype, rounding):
+    x = torch.tensor([1.0, 0.0, 0.0], dtype=dtype)
+    y = torch.tensor([math.cos(angle), math.sin(angle), 0.0], dtype=dtype)
+    # the coordinates are rounded to 1e-7 or 1e-16; arccos(x.y) would be wrong by their square roots
+    assert Sphere(2).distance(x, y).item() == pytest.approx(angle, abs=rounding)
+    assert Sphere(2).distance(y, y) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sphere_distance_between_antipodes(dtype):
+    x = torch.cat([normalize(noise(100, 11, dtype=dtype), dim=-1), torch.eye(11, dtype=dtype)])
+    distance = Sphere(10).distance(x, -x)
+    assert distance.isfinite().all()
+    # exact but for x of a length short of 1 by one rounding: 2 sqrt(2 eps)
+    assert (distance - math.pi).abs().max() < 4 * math.sqrt(torch.finfo(dtype).eps)
+    assert (distance[100:] == torch.tensor(math.pi, dtype=dtype)).all()
+
+
+def test_euclidean_distance_is_the_norm_of_the_difference():
+    x, y = noise(2, 5, 1, 3), noise(7, 3, seed=1)
+    assert torch.allclose(Euclidean(3).distance(x, y), torch.cdist(x[..., 0, :], y), rtol=1e-12)
+
+
+def test_arc_chord_and_cosine_have_the_same_nearest_neighbours():
+    train, test = normalize(noise(300, 6), dim=-1), normalize(noise(100, 6, seed=1), dim=-1)
+    arc = Sphere(5).distance(test[:, None], train)
+    assert arc.shape == (100, 300)
+    by_arc = arc.topk(5, largest=False).indices
+    assert torch.equal(by_arc, torch.cdist(test, train).topk(5, largest=False).indices)
+    assert torch.equal(by_arc, (test @ train.T).topk(5).indices)
+
+
+# --- grids -----------------------------------------------------------------------------------------------------------
+
+
+def test_grid_of_the_plane_is_even_in_probability():
+    grid = Euclidean(2).grid(20).double()
+    assert grid.shape == (400, 2)
+    cells = torch.from_numpy(stats.norm.cdf(grid.numpy())) * 20  # one point in the middle of each of 400 equal cells
+    rows = cells.reshape(20, 20, 2)
+    middle = torch.arange(20) + 0.5
+    assert torch.allclose(rows[..., 0], middle.expand(20, 20).double(), atol=1e-4)  # float32 through ndtri: 1e-5
+    assert torch.allclose(rows[..., 1], middle.flip(0)[:, None].expand(20, 20).double(), atol=1e-4)  # top row first
+
+
+def test_grid_of_the_sphere_is_even_in_area():
+    grid = Sphere(2).grid(20).double()
+    assert grid.shape == (400, 3)
+    assert (grid.norm(dim=-1) - 1).abs().max() < 1e-6
+    rows = grid.reshape(20, 20, 3)
+    middle = torch.arange(20).double() + 0.5
+    # Archimedes: the area between two heights is proportional to their difference; north first, then west to east
+    assert torch.allclose(rows[..., 2], (1 - middle / 10)[:, None].expand(20, 20), atol=1e-6)
+    longitude = torch.atan2(rows[..., 1], rows[..., 0])
+    assert torch.allclose(longitude, (math.pi * (middle / 10 - 1)).expand(20, 20), atol=1e-6)
+    second_moment = grid.T @ grid / 400  # a third of the identity, to the 1 / (12 side^2) of midpoints
+    assert torch.allclose(second_moment, torch.eye(3, dtype=torch.float64) / 3, atol=1e-3)
+
+
+@pytest.mark.parametrize("s", [Euclidean(3), Sphere(1), Sphere(10)], ids=repr)
+def test_grid_exists_only_in_dimension_two(s):
+    with pytest.raises((NotImplementedError, UserError)):
+        s.grid(4)
