@@ -87,7 +87,7 @@ class _LogIv(torch.autograd.Function):
 
 
 class _Log0F1(torch.autograd.Function):
-    """x -> (F, A = F', A'), each the derivative of the one before, so that the backward pass needs no new evaluation."""
+    """x -> (F, A = F', A'), each the derivative of the one before: the backward pass needs no new evaluation."""
 
     @staticmethod
     def forward(ctx, order: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

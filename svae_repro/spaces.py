@@ -1,7 +1,8 @@
 """Latent spaces: what an encoder's outputs mean as a posterior, the prior, and how far apart two points are.
 
 A model asks its space for everything that depends on geometry, so that changing the latent space changes nothing else.
-``dim`` is the dimension of the manifold, ``ambient_dim`` the number of coordinates of a point: `Sphere(2)` is S^2 in R^3.
+``dim`` is the dimension of the manifold, ``ambient_dim`` the number of coordinates of a point: `Sphere(2)` is S^2 in
+R^3.
 """
 
 import math
@@ -130,7 +131,7 @@ LETTERS = {kind.letter: kind for kind in (Euclidean, Sphere)}
 
 
 def space(name: str) -> Space:
-    """The latent space called ``name``: a letter (e Euclidean, s sphere) and the dimension of the manifold, as in "s10".
+    """The latent space called ``name``: a letter (e Euclidean, s sphere) and the manifold's dimension, as in "s10".
 
     Raises:
         UserError: the name is not of that form.

@@ -6,9 +6,12 @@ A cell that is there is done. Only the driver writes results; the processes that
 """
 
 import contextlib
+import functools
 import json
+import math
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from . import experiments, paths
 from .errors import UserError
@@ -29,6 +33,7 @@ from .training import OutOfTime, Progress
 KEYS = ("experiment", "configuration", "seed", "metrics", "provenance")
 RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 BACKENDS = ("loky", "dask", "ray")
+RUNNING_SECONDS = 180.0  # a checkpoint younger than this belongs to a training that goes on
 
 
 @dataclass
@@ -64,6 +69,7 @@ class Results:
     standin: bool
     cells: list[dict]
     wanted: int  # how many cells the preset asks for
+    unfinished: int = 0  # how many the last call of `run` left for want of time
 
     @property
     def data(self) -> str:
@@ -114,9 +120,12 @@ def load(name: str, preset: str, standin: bool = False) -> Results:
     experiment = experiments.load(name)
     settings = experiments.settings(experiment, preset)
     folder = paths.results(preset, standin)
-    grid = [(c, seed) for c in experiment.configurations(settings) for seed in range(settings.seeds)]
-    files = [cell_path(folder, name, *cell) for cell in grid]
-    return Results(name, preset, standin, [read_cell(f) for f in files if f.exists()], len(grid))
+    configurations = experiment.configurations(settings)
+    cells = []
+    for configuration in configurations:
+        files = cell_path(folder, name, configuration, 0).parent.glob("seed-*.json")
+        cells += sorted((read_cell(file) for file in files), key=lambda cell: cell["seed"])
+    return Results(name, preset, standin, cells, len(configurations) * settings.seeds)
 
 
 def select(configurations: list[dict], where: dict[str, str]) -> list[dict]:
@@ -128,6 +137,25 @@ def select(configurations: list[dict], where: dict[str, str]) -> list[dict]:
         if value not in known:
             raise UserError(f"no configuration has {key}={value}: choose among {', '.join(sorted(known))}")
     return [c for c in configurations if all(str(c[key]) == value for key, value in where.items())]
+
+
+def parse_where(text: str) -> dict[str, str]:
+    """``d=2,space=s`` -> {"d": "2", "space": "s"}; a `UserError` for anything else."""
+    pairs = [part.split("=") for part in text.split(",")] if text else []
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise UserError(f"--where {text!r} is not of the form d=2,space=s")
+    return dict(pairs)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0-9`` or ``0,2,7`` or a mixture -> the numbers; a `UserError` for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise UserError(f"--seeds {text!r} is not of the form 0-9 or 0,2,7")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return seeds
 
 
 def resolve_device(device: str) -> str:
@@ -147,16 +175,18 @@ def run(
     seeds: list[int] | None = None,
     source: str = "auto",
     device: str = "auto",
-    jobs: int = 1,
+    jobs: int | None = None,
     backend: str = "loky",
     minutes: float | None = None,
     fresh: bool = False,
-    say: Callable[[str], None] = print,
+    progress: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Results:
     """Train every missing cell of an experiment's preset and return the cells that are there afterwards.
 
     On a GPU the missing seeds of a configuration train in lockstep; on a CPU every cell is a task of its own, and
-    ``jobs`` of them run at a time with one thread each. After ``minutes`` unfinished cells are left in their checkpoints.
+    ``jobs`` of them (all cores by default) run at a time with one thread each. After ``minutes`` unfinished cells are
+    left in their checkpoints. ``progress`` shows a bar; ``say`` takes the lines that report.
 
     Raises:
         UserError: bad arguments, data that cannot be had, a result file that cannot be read or a folder that cannot be
@@ -167,8 +197,11 @@ def run(
     device = resolve_device(device)
     if backend not in BACKENDS:
         raise UserError(f"unknown back end {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if jobs is None:
+        jobs = 1 if device == "cuda" else joblib.cpu_count()
     if jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {jobs}")
+    say = say or (tqdm.write if progress else functools.partial(print, flush=True))
     seeds = list(range(settings.seeds)) if seeds is None else seeds
     configurations = select(experiment.configurations(settings), where or {})
     data = experiment.load_data(source, settings)
@@ -190,23 +223,88 @@ def run(
     say(f"{name}, {preset} preset: {done} cells done, {total} to train ({data.description})")
     started, trained, late = time.monotonic(), 0, 0
     deadline = None if minutes is None else time.time() + 60 * minutes
-    for task, outcomes in _execute(tasks, jobs, backend, deadline, say):
-        if outcomes is None:
-            late += len(task.seeds)
-            continue
-        for seed, outcome, provenance in zip(task.seeds, *outcomes, strict=True):
-            _write_cell(
-                cell_path(folder, name, task.configuration, seed), name, task.configuration, seed, outcome, provenance
-            )
-        task.checkpoint.unlink(missing_ok=True)
-        trained += len(task.seeds)
-        left = (time.monotonic() - started) / trained * (total - trained)
-        say(
-            f"{name} {slug(task.configuration)} seeds {task.seeds}: done ({trained}/{total}, about {left / 60:.1f} min left)"
-        )
+    with tqdm(total=total, disable=not progress, unit="cell") as bar:
+        for task, outcomes in _execute(tasks, jobs, backend, deadline, say):
+            if outcomes is None:
+                late += len(task.seeds)
+                continue
+            for seed, outcome, source_of in zip(task.seeds, *outcomes, strict=True):
+                path = cell_path(folder, name, task.configuration, seed)
+                _write_cell(path, name, task.configuration, seed, outcome, source_of)
+            task.checkpoint.unlink(missing_ok=True)
+            trained += len(task.seeds)
+            bar.update(len(task.seeds))
+            left = (time.monotonic() - started) / trained * (total - trained) / 60
+            who = f"{name} {slug(task.configuration)} seeds {task.seeds}"
+            say(f"{who}: done ({trained} of {total}, about {left:.1f} min left)")
     if late:
         say(f"time is up: {late} cells are not finished; the same command goes on from their checkpoints")
-    return load(name, preset, data.standin)
+    results = load(name, preset, data.standin)
+    results.unfinished = late
+    return results
+
+
+def obtain(
+    name: str,
+    preset: str,
+    *,
+    train: bool,
+    data: str = "auto",
+    device: str = "auto",
+    jobs: int | None = None,
+    seeds: str | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Results:
+    """What a notebook begins with: the stored cells or, with ``train``, those and the missing ones trained now.
+
+    Without ``train`` nothing is computed and ``data`` only says whose results to show, the stand-in's if "standin".
+    """
+    if not train:
+        return load(name, preset, standin=data == "standin")
+    chosen = None if seeds is None else parse_seeds(str(seeds))
+    return run(name, preset, source=data, device=device, jobs=jobs, seeds=chosen, fresh=fresh, progress=progress)
+
+
+@contextlib.contextmanager
+def cluster(backend: str, address: str | None = None) -> Iterator[None]:
+    """Connects to the Dask scheduler at ``address`` for the ``dask`` back end; nothing to do for the others."""
+    if backend != "dask":
+        yield
+        return
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise UserError("--backend dask needs the package dask[distributed]: pip install 'dask[distributed]'") from None
+    if address is None:
+        raise UserError("--backend dask needs --scheduler ADDRESS, such as tcp://host:8786")
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler at {address}: {error}") from None
+    with client:
+        yield
+
+
+def status(preset: str, standin: bool = False) -> str:
+    """A table of the cells done, in training and missing of each experiment, and the time the missing may take."""
+    lines = [f"{'experiment':12} {'configuration':16} {'done':>5} {'running':>8} {'missing':>8} {'hours left':>11}"]
+    for name in experiments.NAMES:
+        experiment = experiments.load(name)
+        settings = experiments.settings(experiment, preset)
+        results = load(name, preset, standin)
+        mean = np.mean([c["provenance"]["seconds"] for c in results.cells]) if results.cells else math.nan
+        for configuration in experiment.configurations(settings):
+            done = results.where(**configuration)
+            folder = cell_path(paths.results(preset, standin), name, configuration, 0).parent
+            recent = [f for f in folder.glob("*.ckpt") if time.time() - f.stat().st_mtime < RUNNING_SECONDS]
+            running = sum(f.stem.count("-") for f in recent)
+            missing = settings.seeds - len(done) - running
+            own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
+            hours = (missing + running) * own / 3600 if missing + running else 0.0
+            left = "unknown" if math.isnan(hours) else f"{hours:.1f}"
+            lines.append(f"{name:12} {slug(configuration):16} {len(done):5} {running:8} {missing:8} {left:>11}")
+    return "\n".join(lines)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The uniform distribution on a hypersphere, prior of the S-VAE."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ class HypersphericalUniform(Distribution):
         ValueError: ``dim`` is below 2.
     """
 
-    arg_constraints = {}
+    arg_constraints: ClassVar[dict] = {}
     support = unit_vector
     has_rsample = True
 

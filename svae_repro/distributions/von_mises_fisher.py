@@ -11,6 +11,7 @@ al. (2017) for the gradient through a rejection sampler; Figurnov et al. (2018) 
 
 import math
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class VonMisesFisher(Distribution):
         ValueError: ``loc`` is not of unit length, ``concentration`` is negative or NaN, or the shapes do not broadcast.
     """
 
-    arg_constraints = {"loc": unit_vector, "concentration": constraints.nonnegative}
+    arg_constraints: ClassVar[dict] = {"loc": unit_vector, "concentration": constraints.nonnegative}
     support = unit_vector
     has_rsample = True
 
@@ -242,7 +243,7 @@ def _place(loc: Tensor, theta: Tensor, around: Tensor) -> Tensor:
 
 
 def _householder(loc: Tensor, theta: Tensor, around: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Point before the reflection, normal of the mirror, half the normal's squared length, sign of the mirrored axis."""
+    """Point before the reflection, mirror normal, half that normal's squared length, sign of the mirrored axis."""
     first = loc[..., :1]
     sign = torch.ones_like(first).copysign(first)
     theta = theta.unsqueeze(-1)

@@ -67,6 +67,25 @@ PRESETS = {
 }
 
 METHODS = {"e": "N-VAE", "s": "S-VAE"}
+# Key columns and headline metrics of each table
+TABLES = {
+    "table1": (["method", "d", "metric"], ("LL",)),
+    "table2": (["method", "d", "labels", "metric"], ("accuracy",)),
+}
+
+
+def table_rows(cell: dict) -> dict[str, list[tuple]]:
+    """The rows, keys and value, that one cell adds to each table; accuracies in per cent."""
+    d, metrics = cell["configuration"]["d"], cell["metrics"]
+    method = METHODS[cell["configuration"]["space"]]
+    return {
+        "table1": [(method, d, name, metrics[name]) for name in ("LL", "ELBO", "RE", "KL")],
+        "table2": [
+            (method, d, int(labels), "accuracy", 100 * accuracy)
+            for labels, accuracies in metrics["knn"].items()
+            for accuracy in accuracies
+        ],
+    }
 
 
 def load_data(source: str, settings: Settings) -> Images:

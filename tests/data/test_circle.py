@@ -50,7 +50,7 @@ def test_the_map_is_non_linear_smooth_and_tells_all_points_apart(map_seed):
     residual = x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
     assert (residual**2).mean() > 0.15  # share of the variance that no linear decoder explains
     apart = ~np.eye(720, dtype=bool)
-    stretch = (np.linalg.norm(x[:, None] - x, axis=-1)[apart] / np.linalg.norm(point[:, None] - point, axis=-1)[apart])
+    stretch = np.linalg.norm(x[:, None] - x, axis=-1)[apart] / np.linalg.norm(point[:, None] - point, axis=-1)[apart]
     assert stretch.min() > 7 and stretch.max() < 26  # bounds both ways: an embedding, without a fold or a jump
 
 

@@ -42,6 +42,7 @@ def generator(seed, device="cpu"):
 
 # ---- the data
 
+
 def test_real_mnist_is_what_torchvision_reads(home, mirror):
     from torchvision.datasets import MNIST
 
@@ -142,8 +143,11 @@ def test_the_probability_of_every_grey_level_is_within_rounding():
 @pytest.mark.parametrize("device", DEVICES)
 def test_dynamic_draws_bernoulli_and_never_flips_black_or_white(device):
     draws = 40_000
-    batch = Pixels(GREYS, device=device).batch(torch.zeros(draws, dtype=torch.long, device=device),
-                                               generator(2, device)).cpu()
+    batch = (
+        Pixels(GREYS, device=device)
+        .batch(torch.zeros(draws, dtype=torch.long, device=device), generator(2, device))
+        .cpu()
+    )
     assert batch.dtype == torch.float32 and batch.shape == (draws, 256)
     assert set(batch.unique().tolist()) == {0.0, 1.0}
     on = batch.double().sum(0).numpy()

@@ -66,6 +66,7 @@ def in_subprocess(function):
 
 # ---- paths
 
+
 def test_home_is_read_when_called_and_never_moves_the_published_numbers(monkeypatch, tmp_path):
     repository = pathlib.Path(__file__).parents[2]
     monkeypatch.delenv("SVAE_HOME", raising=False)
@@ -90,6 +91,7 @@ def test_mirror_is_relative_to_the_working_directory_and_must_exist(monkeypatch,
 
 
 # ---- cache, mirror, download
+
 
 def test_mirror_is_copied_once_and_the_copy_suffices(cached, mirror):
     assert source.read(FILE, no_download) == CONTENT
@@ -147,6 +149,7 @@ def test_offline_is_asked_once_then_real_fails_in_one_line_and_auto_takes_the_st
 
 
 # ---- a cache that cannot be written, or not to the end
+
 
 def test_full_disk_is_one_line_and_leaves_nothing_behind(cached, mirror, monkeypatch):
     def half(path, content):
@@ -212,6 +215,7 @@ def test_processes_that_start_together_do_not_collide(cached, mirror, monkeypatc
 
 
 # ---- hosts that do not answer
+
 
 @pytest.fixture
 def impatient(monkeypatch):

@@ -1,0 +1,93 @@
+"""The command line: train cells, see what is done, write the tables, measure speed.
+
+    python -m svae_repro run mnist_vae --preset paper --where d=10,space=s --seeds 0-2
+    python -m svae_repro status | tables | bench
+
+Exit codes: 0 done, 2 bad input or data that cannot be had, 3 time was up before everything was trained, 130 Ctrl-C.
+"""
+
+import argparse
+import sys
+
+from . import __version__, paths
+from .errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message} ({self.prog} --help lists the options)")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = _Parser(prog="python -m svae_repro", description=__doc__.partition("\n")[0], allow_abbrev=False)
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    presets = {"default": "quick", "help": "smoke, quick (default) or paper"}
+    train = commands.add_parser("run", help="train and score the missing cells of an experiment", allow_abbrev=False)
+    train.add_argument("experiment", help="circle or mnist_vae")
+    train.add_argument("--preset", **presets)
+    train.add_argument("--where", default="", metavar="d=2,space=s", help="only these configurations")
+    train.add_argument("--seeds", metavar="0-9", help="only these seeds (default: all of the preset)")
+    train.add_argument("--data", default="auto", dest="source", help="auto (default), real or standin")
+    train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    train.add_argument("--jobs", type=int, metavar="N", help="cells to train at the same time (default: all cores)")
+    train.add_argument("--backend", default="loky", help="where jobs run: loky (this machine, default), dask or ray")
+    train.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster, such as tcp://host:8786")
+    train.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes; the same command resumes")
+    train.add_argument("--fresh", action="store_true", help="train again what is already there")
+    status = commands.add_parser("status", help="what is done, running and missing, and how long it may take")
+    tables = commands.add_parser("tables", help="write the tables of a preset as CSV and Markdown and print them")
+    for command in (status, tables):
+        command.add_argument("--preset", **(presets | {"default": "paper", "help": "smoke, quick or paper (default)"}))
+        command.add_argument("--standin", action="store_true", help="the results made from stand-in data")
+    bench = commands.add_parser("bench", help="measure the speed ratios of the design on this machine")
+    bench.add_argument("--only", default="", metavar="step,vmf", help="only these measurements: step, vmf, ll")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        return _dispatch(parser().parse_args(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; finished cells are kept, and the same command resumes the others", file=sys.stderr)
+        return 130
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    from . import study
+
+    if options.command == "run":
+        with study.cluster(options.backend, options.scheduler):
+            results = study.run(
+                options.experiment,
+                options.preset,
+                where=study.parse_where(options.where),
+                seeds=None if options.seeds is None else study.parse_seeds(options.seeds),
+                source=options.source,
+                device=options.device,
+                jobs=options.jobs,
+                backend=options.backend,
+                minutes=options.minutes,
+                fresh=options.fresh,
+            )
+        return 3 if results.unfinished else 0
+    if options.command == "status":
+        print(study.status(options.preset, options.standin))
+    elif options.command == "tables":
+        from . import tables
+
+        for table in tables.write(options.preset, options.standin):
+            print(f"{table.name} ({table.preset} preset)\n{table.markdown()}\n{table.verdict()}\n")
+        print(f"written to {paths.results(options.preset, options.standin) / 'tables'}")
+    else:
+        from . import bench
+
+        bench.main([part for part in options.only.split(",") if part])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Tables: mean, standard deviation and number of runs beside the published numbers, and what they say together.
+
+An experiment turns its cells into rows of one value each (`table_rows`); everything here is the same for all tables.
+Standard deviations have ddof = 1. Bold marks the best method where Welch's t-test against every other one has
+p < 0.01, the paper's rule. In the ``verdict`` column a mean *agrees* if it lies within three published standard
+deviations of the published mean.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from . import experiments, paths, study
+from .study import Results
+
+SIGNIFICANCE = 0.01
+PUBLISHED_RUNS = {"table1": 10, "table2": 20}
+METHOD, VALUE = "method", "value"
+OURS = ["mean", "std", "n"]
+PUBLISHED = ["published_mean", "published_std"]
+AGREEMENT = 3.0  # published standard deviations
+
+
+@dataclass
+class Table:
+    """One table of the study.
+
+    Attributes:
+        name: "table1" and so on, as in ``results/published``.
+        frame: key columns, mean, std, n, published_mean, published_std, verdict; one row for each published number.
+        headline: the metrics on which the methods are compared.
+        standin: made from stand-in data, so without published numbers.
+        preset: the preset of the runs.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    headline: tuple[str, ...]
+    standin: bool
+    preset: str
+
+    @property
+    def keys(self) -> list[str]:
+        return [c for c in self.frame.columns if c not in (*OURS, *PUBLISHED, "verdict")]
+
+    def comparisons(self) -> pd.DataFrame:
+        """For every setting the method that wins here and in the paper: a name, "none" or "open" (too few runs)."""
+        rows = self.frame[self.frame["metric"].isin(self.headline)]
+        setting = [k for k in self.keys if k != METHOD]
+        found = []
+        for key, group in rows.groupby(setting, sort=False):
+            published = group.rename(
+                columns={"published_mean": "mean", "published_std": "std"} | {"mean": "_", "std": "__"}
+            )
+            published = published.assign(n=PUBLISHED_RUNS.get(self.name, 10))
+            found.append((*key, winner(group), winner(published) if not self.standin else "open"))
+        return pd.DataFrame(found, columns=[*setting, "ours", "paper"])
+
+    def verdict(self) -> str:
+        """Reproduced, partly or not, with the count behind it; "open" while runs are missing."""
+        if self.standin:
+            return "none: stand-in data"
+        table = self.comparisons()
+        decided = table[table["ours"] != "open"]
+        agree, total = int((decided["ours"] == decided["paper"]).sum()), len(table)
+        against = int(
+            sum(a != b and "none" not in (a, b) for a, b in zip(decided["ours"], decided["paper"], strict=True))
+        )
+        count = f"{agree} of {total} comparisons between methods come out as in the paper"
+        count += f", {against} the other way round" if against else ""
+        missing = total - len(decided)
+        if missing:
+            return f"open: {count}, {missing} lack the runs"
+        if self.preset != "paper":
+            return f"not the paper's protocol ({self.preset} preset): {count}"
+        word = "reproduced" if agree == total else "not reproduced" if agree < total / 2 else "partly"
+        return f"{word}: {count}"
+
+    def markdown(self) -> str:
+        """The table as GitHub shows it: a line for each setting, a column for each method, the paper's number below."""
+        setting = [k for k in self.keys if k != METHOD]
+        methods = list(dict.fromkeys(self.frame[METHOD]))
+        title = " (stand-in data)" if self.standin else ""
+        head = [
+            *setting,
+            *(f"{m}{title}" for m in methods),
+            *([] if self.standin else (f"{m}, paper" for m in methods)),
+        ]
+        lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+        for key, group in self.frame.groupby(setting, sort=False):
+            best = winner(group) if key[setting.index("metric")] in self.headline else None
+            by_method = group.set_index(METHOD)
+            ours = [_number(by_method.loc[m], *OURS, bold=m == best) for m in methods]
+            paper = [] if self.standin else [_number(by_method.loc[m], *PUBLISHED) for m in methods]
+            lines.append("| " + " | ".join([*map(str, key), *ours, *paper]) + " |")
+        return "\n".join(lines) + "\n"
+
+
+def winner(group: pd.DataFrame) -> str:
+    """The method with the best mean if it beats every other one at p < 0.01, "none" if not, "open" without two runs."""
+    if (group["n"] < 2).any() or group["mean"].isna().any():
+        return "open"
+    group = group.sort_values("mean", ascending=False)
+    best = group.iloc[0]
+    for _, other in group.iloc[1:].iterrows():
+        test = stats.ttest_ind_from_stats(*best[OURS], *other[OURS], equal_var=False)
+        if not test.pvalue < SIGNIFICANCE:
+            return "none"
+    return best[METHOD]
+
+
+def _number(row: pd.Series, mean: str, std: str, n: str | None = None, bold: bool = False) -> str:
+    if pd.isna(row[mean]):
+        return "–"
+    text = f"{row[mean]:.2f}" + ("" if pd.isna(row[std]) else f" ± {row[std]:.2f}")
+    text = f"**{text}**" if bold else text
+    return text if n is None else f"{text} (n={row[n]:.0f})"
+
+
+def build(results: Results) -> list[Table]:
+    """The tables of an experiment from the cells that are there; missing ones leave a dash."""
+    experiment = experiments.load(results.experiment)
+    tables = []
+    for name, (keys, headline) in experiment.TABLES.items():
+        rows = [row for cell in results.cells for row in experiment.table_rows(cell)[name]]
+        values = pd.DataFrame(rows, columns=[*keys, VALUE])
+        ours = values.groupby(keys)[VALUE].agg(mean="mean", std=lambda v: v.std(ddof=1), n="count")
+        published = pd.read_csv(paths.published() / f"{name}.csv").rename(
+            columns=dict(zip(("mean", "std"), PUBLISHED, strict=True))
+        )
+        frame = published[[*keys, *PUBLISHED]].merge(ours.reset_index(), on=keys, how="left")
+        frame["n"] = frame["n"].fillna(0).astype(int)
+        if results.standin:
+            frame = frame[frame["n"] > 0].assign(**dict.fromkeys(PUBLISHED, np.nan))
+        elif results.preset != "paper":
+            frame = frame[frame["n"] > 0]
+        frame["verdict"] = [_agreement(row) if results.preset == "paper" else "" for _, row in frame.iterrows()]
+        tables.append(
+            Table(name, frame[[*keys, *OURS, *PUBLISHED, "verdict"]], headline, results.standin, results.preset)
+        )
+    return tables
+
+
+def _agreement(row: pd.Series) -> str:
+    if row["n"] == 0 or pd.isna(row["published_mean"]):
+        return ""
+    difference = row["mean"] - row["published_mean"]
+    if abs(difference) <= AGREEMENT * row["published_std"]:
+        return "agrees"
+    return "higher" if difference > 0 else "lower"
+
+
+def write(preset: str, standin: bool = False) -> list[Table]:
+    """Write every table of a preset as CSV and Markdown to ``results/<preset>/tables`` and return them."""
+    written = []
+    folder = paths.results(preset, standin) / "tables"
+    for name in experiments.NAMES:
+        if not experiments.load(name).TABLES:
+            continue
+        for table in build(study.load(name, preset, standin)):
+            csv = io.StringIO()
+            table.frame.round(6).to_csv(csv, index=False, lineterminator="\n")
+            for suffix, text in ((".csv", csv.getvalue()), (".md", table.markdown() + "\n" + table.verdict() + "\n")):
+                study.write_atomically(folder / (table.name + suffix), lambda f, text=text: f.write(text.encode()))
+            written.append(table)
+    return written
