@@ -56,7 +56,7 @@ PRESETS = {
     "quick": Settings(
         dims=(2, 5, 10),
         seeds=2,
-        schedule=Schedule(warmup_epochs=5, patience=5, max_epochs=12),
+        schedule=Schedule(warmup_epochs=10, patience=10, max_epochs=24),
         train_size=20_000,
         validation_size=2000,
         test_size=2000,
