@@ -1,23 +1,15 @@
-"""Runs a grid of cells: cache, resumption, parallel back ends, provenance.
+"""Runs a grid of cells: cache, resumption, parallel back ends, progress.
 
-A cell is an experiment, a configuration and a seed. It is written once, atomically, as
-``results/<preset>/<experiment>/<configuration>/seed-<k>.json`` with a ``.npz`` beside it where a figure needs arrays.
-A cell that is there is done. Only the driver writes results; the processes that train write their own checkpoints.
+A cell that is on disk is done. Cells are independent, so they run on the local cores or on a cluster through joblib's
+back ends. Only the driver writes results; the processes that train write their own checkpoints.
 """
 
 import contextlib
-import functools
-import json
 import math
-import os
-import platform
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +20,9 @@ from tqdm.auto import tqdm
 
 from . import experiments, paths
 from .errors import UserError
+from .store import Results, cell_path, check_writable, load, provenance, read_cell, slug, write_cell
 from .training import OutOfTime, Progress
 
-KEYS = ("experiment", "configuration", "seed", "metrics", "provenance")
-RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 BACKENDS = ("loky", "dask", "ray")
 RUNNING_SECONDS = 180.0  # a checkpoint younger than this belongs to a training that goes on
 
@@ -49,83 +40,6 @@ class Job:
     deadline: float | None = None
     report: Callable[[Progress], None] | None = None
     report_evaluation: Callable[[int, int], None] | None = None
-
-
-@dataclass
-class Outcome:
-    """What one cell yields: plain metrics, small arrays for figures, its share of the training time."""
-
-    metrics: dict
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    training_seconds: float = 0.0
-
-
-@dataclass
-class Results:
-    """The cells of an experiment that are there, and what they were made from."""
-
-    experiment: str
-    preset: str
-    standin: bool
-    cells: list[dict]
-    wanted: int  # how many cells the preset asks for
-    unfinished: int = 0  # how many the last call of `run` left for want of time
-
-    @property
-    def data(self) -> str:
-        """One line on the data behind the cells."""
-        descriptions = sorted({cell["provenance"]["data"]["description"] for cell in self.cells})
-        return "; ".join(descriptions) or "no results yet"
-
-    def where(self, **condition) -> list[dict]:
-        """Cells whose configuration agrees with every condition, in order of seed."""
-        return [c for c in self.cells if all(c["configuration"].get(k) == v for k, v in condition.items())]
-
-    def arrays(self, seed: int = 0, **condition) -> dict[str, np.ndarray] | None:
-        """Arrays of the one cell with that seed and configuration, None if it is missing."""
-        for cell in self.where(**condition):
-            if cell["seed"] == seed and (file := cell["path"].with_suffix(".npz")).exists():
-                with np.load(file) as stored:
-                    return dict(stored)
-        return None
-
-
-def slug(configuration: dict) -> str:
-    """Folder name of a configuration, in the syntax of ``--where``: ``d=10,space=s``."""
-    return ",".join(f"{key}={value}" for key, value in configuration.items())
-
-
-def cell_path(folder: Path, experiment: str, configuration: dict, seed: int) -> Path:
-    return folder / experiment / slug(configuration) / f"seed-{seed}.json"
-
-
-def read_cell(path: Path) -> dict:
-    """The cell stored in ``path``; a `UserError` naming the file if it cannot be read or is not a cell."""
-    try:
-        cell = json.loads(path.read_text())
-        missing = [key for key in KEYS if key not in cell]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"cannot read the result {path}: {error}; recompute it with --fresh") from None
-    if missing or not isinstance(cell["metrics"], dict):
-        raise UserError(f"the result {path} lacks {', '.join(missing) or 'its metrics'}; recompute it with --fresh")
-    return cell | {"path": path}
-
-
-def load(name: str, preset: str, standin: bool = False) -> Results:
-    """Every cell of an experiment's preset that is there, in the order of its grid.
-
-    Raises:
-        UserError: unknown experiment or preset, or a result file that cannot be read.
-    """
-    experiment = experiments.load(name)
-    settings = experiments.settings(experiment, preset)
-    folder = paths.results(preset, standin)
-    configurations = experiment.configurations(settings)
-    cells = []
-    for configuration in configurations:
-        files = cell_path(folder, name, configuration, 0).parent.glob("seed-*.json")
-        cells += sorted((read_cell(file) for file in files), key=lambda cell: cell["seed"])
-    return Results(name, preset, standin, cells, len(configurations) * settings.seeds)
 
 
 def select(configurations: list[dict], where: dict[str, str]) -> list[dict]:
@@ -201,12 +115,13 @@ def run(
         jobs = 1 if device == "cuda" else joblib.cpu_count()
     if jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {jobs}")
-    say = say or (tqdm.write if progress else functools.partial(print, flush=True))
+    say = say or (tqdm.write if progress else _print)
     seeds = list(range(settings.seeds)) if seeds is None else seeds
     configurations = select(experiment.configurations(settings), where or {})
     data = experiment.load_data(source, settings)
+    source = "standin" if data.standin else "real"  # what the processes that train must find as well
     folder = paths.results(preset, data.standin)
-    _check_writable(folder)
+    check_writable(folder)
     tasks, done = [], 0
     for configuration in configurations:
         missing = []
@@ -230,7 +145,7 @@ def run(
                 continue
             for seed, outcome, source_of in zip(task.seeds, *outcomes, strict=True):
                 path = cell_path(folder, name, task.configuration, seed)
-                _write_cell(path, name, task.configuration, seed, outcome, source_of)
+                write_cell(path, name, task.configuration, seed, outcome, source_of)
             task.checkpoint.unlink(missing_ok=True)
             trained += len(task.seeds)
             bar.update(len(task.seeds))
@@ -335,10 +250,14 @@ def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None
         return
     with joblib.parallel_config(backend=backend, n_jobs=jobs):
         parallel = joblib.Parallel(return_as="generator_unordered" if backend == "loky" else "list")
-        yield from parallel(joblib.delayed(_perform)(task, deadline, 1) for task in tasks)
+        yield from parallel(joblib.delayed(_perform)(task, deadline, 1, _print) for task in tasks)
 
 
-def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[str], None] | None = None) -> tuple:
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[str], None]) -> tuple:
     """Train and score one task in this process."""
     if deadline is not None and time.time() > deadline:
         return task, None
@@ -359,8 +278,8 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
         task.device,
         task.checkpoint,
         None if deadline is None else clock + deadline - time.time(),
-        say and _Reporter(title, say).epoch,
-        say and _Reporter(title, say).evaluation,
+        _Reporter(title, say).epoch,
+        _Reporter(title, say).evaluation,
     )
     try:
         outcomes = experiment.run_cells(job)
@@ -387,77 +306,13 @@ class _Reporter:
 
     def epoch(self, p: Progress) -> None:
         if self._due():
-            most = p.seconds / p.epoch * (p.max_epochs - p.epoch) / 60
+            each = p.seconds / p.epoch
+            least, most = (each * (end - p.epoch) / 60 for end in (p.earliest_end, p.latest_end))
             self.say(
                 f"{self.title}: epoch {p.epoch}, validation loss {p.validation_loss:.2f}, "
-                f"{p.seconds / p.epoch:.1f} s an epoch, at most {most:.0f} min left"
+                f"{each:.1f} s an epoch, {least:.0f} to {most:.0f} min left"
             )
 
     def evaluation(self, done: int, size: int) -> None:
         if self._due():
             self.say(f"{self.title}: log-likelihood of {done} of {size} examples")
-
-
-def provenance(device: str, data, settings) -> dict:
-    """Which code, data and machine a result comes from."""
-    return {
-        **_commit(),
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in RECORDED_VERSIONS},
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
-        "data": {"name": data.name, "standin": data.standin, "sha256": data.sha256, "description": data.description},
-        "settings": asdict(settings),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _commit() -> dict:
-    """Commit of the code that runs, and whether files differ from it; unknown outside a git checkout."""
-    git = ["git", "-C", str(paths.REPOSITORY)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        code = ["--", "svae_repro"]
-        status = subprocess.run(
-            [*git, "status", "--porcelain", *code], capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": "unknown", "dirty": None}
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _write_cell(path: Path, name: str, configuration: dict, seed: int, outcome: Outcome, provenance: dict) -> None:
-    """Arrays first, then the JSON file whose presence means that the cell is done; each whole or absent."""
-    cell = dict(zip(KEYS, (name, configuration, seed, outcome.metrics, provenance), strict=True))
-    if outcome.arrays:
-        write_atomically(path.with_suffix(".npz"), lambda f: np.savez_compressed(f, **outcome.arrays))
-    write_atomically(path, lambda f: f.write((json.dumps(cell, indent=1) + "\n").encode()))
-
-
-def write_atomically(path: Path, write: Callable) -> None:
-    """Call ``write`` on a temporary binary file beside ``path`` and rename it; a `UserError` if that is impossible."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; nothing that was finished is lost") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _check_writable(folder: Path) -> None:
-    """Find out before the training that the results can be stored after it."""
-    probe = folder / ".probe"
-    write_atomically(probe, lambda f: f.write(b"x"))
-    probe.unlink()

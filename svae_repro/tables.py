@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import experiments, paths, study
-from .study import Results
+from . import experiments, paths, store
+from .store import Results
 
 SIGNIFICANCE = 0.01
 PUBLISHED_RUNS = {"table1": 10, "table2": 20}
@@ -160,10 +160,10 @@ def write(preset: str, standin: bool = False) -> list[Table]:
     for name in experiments.NAMES:
         if not experiments.load(name).TABLES:
             continue
-        for table in build(study.load(name, preset, standin)):
+        for table in build(store.load(name, preset, standin)):
             csv = io.StringIO()
             table.frame.round(6).to_csv(csv, index=False, lineterminator="\n")
             for suffix, text in ((".csv", csv.getvalue()), (".md", table.markdown() + "\n" + table.verdict() + "\n")):
-                study.write_atomically(folder / (table.name + suffix), lambda f, text=text: f.write(text.encode()))
+                store.write_atomically(folder / (table.name + suffix), lambda f, text=text: f.write(text.encode()))
             written.append(table)
     return written

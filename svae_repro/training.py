@@ -43,10 +43,10 @@ class Progress:
     """What `fit` reports after every epoch."""
 
     epoch: int
-    max_epochs: int
-    seconds: float
-    running: int
-    validation_loss: float
+    earliest_end: int  # epoch at which training ends if no run improves any more
+    latest_end: int
+    seconds: float  # trained so far
+    validation_loss: float  # mean over the runs
 
 
 @dataclass
@@ -120,8 +120,9 @@ def fit(
             losses = validate(run_generators(seeds, VALIDATION, state.epoch, device=device)).tolist()
         state.record(losses, time.monotonic() - started)
         if report is not None:
-            running = len(seeds) - sum(state.stopped)
-            report(Progress(state.epoch, schedule.max_epochs, state.seconds, running, float(np.mean(losses))))
+            report(
+                Progress(state.epoch, state.earliest_end, schedule.max_epochs, state.seconds, float(np.mean(losses)))
+            )
         out_of_time = deadline is not None and time.monotonic() > deadline
         if checkpoint is not None and (out_of_time or time.monotonic() - last_save > CHECKPOINT_SECONDS):
             state.save()
@@ -168,6 +169,13 @@ class _State:
             elif self.epoch - max(self.best_epoch[run], self.schedule.warmup_epochs) >= self.schedule.patience:
                 self.stopped[run] = self.epoch
 
+    @property
+    def earliest_end(self) -> int:
+        best = [
+            max(b, self.schedule.warmup_epochs) for b, s in zip(self.best_epoch, self.stopped, strict=True) if not s
+        ]
+        return min(max(best, default=0) + self.schedule.patience, self.schedule.max_epochs)
+
     def finish(self) -> Fit:
         last = self.model.state_dict()
         for run in (run for run, epoch in enumerate(self.best_epoch) if epoch == 0):  # ended inside the warm-up
@@ -192,7 +200,11 @@ class _State:
                 temporary.unlink(missing_ok=True)
 
     def _load(self) -> None:
-        content = torch.load(self.path, map_location=next(self.model.parameters()).device, weights_only=True)
+        device = next(self.model.parameters()).device
+        try:
+            content = torch.load(self.path, map_location=device, weights_only=True)
+        except Exception:  # whatever torch makes of a damaged file: a checkpoint only saves time, so start anew
+            return
         if content["identity"] != self.identity:
             return  # left by other settings: start anew
         self.model.load_state_dict(content["model"])

@@ -21,7 +21,8 @@ from ..data.circle import Circle, load_circle
 from ..models import VAE
 from ..models.vae import gaussian
 from ..spaces import space
-from ..study import Job, Outcome
+from ..store import Outcome
+from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
 
 

@@ -19,7 +19,8 @@ from .. import evaluation
 from ..data.mnist import Images, Pixels, load_mnist
 from ..models import VAE
 from ..spaces import space
-from ..study import Job, Outcome
+from ..store import Outcome
+from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
 
 
