@@ -17,6 +17,9 @@ from torch.nn.functional import softplus
 from .distributions import DiagonalNormal, HypersphericalUniform, VonMisesFisher
 from .errors import UserError
 
+# Added to every coordinate of an encoder's direction, which may be zero; it changes none that is not nearly so.
+SHORTEST_DIRECTION = 1e-20
+
 
 class Space(ABC):
     """A latent space of dimension ``dim`` with points in R^ambient_dim and posteriors of ``n_params`` parameters."""
@@ -61,6 +64,11 @@ class Space(ABC):
 
         They are spaced evenly in the prior's probability, so that a decoded grid shows what the prior generates.
         """
+        if self.dim != 2:
+            raise NotImplementedError(f"a grid needs a space of dimension 2, not {self!r}")
+        return self._grid((torch.arange(side) + 0.5) / side)
+
+    def _grid(self, levels: Tensor) -> Tensor:
         raise NotImplementedError(f"no grid is defined on {self!r}")
 
 
@@ -88,8 +96,7 @@ class Euclidean(Space):
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         return (x - y).norm(dim=-1)
 
-    def grid(self, side: int) -> Tensor:
-        levels = (torch.arange(side) + 0.5) / side
+    def _grid(self, levels: Tensor) -> Tensor:
         quantiles = torch.special.ndtri(levels)
         return torch.cartesian_prod(quantiles.flip(0), quantiles).flip(-1)
 
@@ -109,19 +116,18 @@ class Sphere(Space):
 
     def posterior(self, params: Tensor) -> VonMisesFisher:
         direction, raw = params.split([self.dim + 1, 1], dim=-1)
-        loc = direction / direction.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(params.dtype).tiny)
+        direction = direction.double() + SHORTEST_DIRECTION
+        loc = (direction / direction.norm(dim=-1, keepdim=True)).to(params.dtype)
         return VonMisesFisher(loc, softplus(raw.squeeze(-1)) + 1, validate_args=False)
 
     def prior(self, device=None, dtype=None) -> HypersphericalUniform:
         return HypersphericalUniform(self.dim + 1, device=device, dtype=dtype, validate_args=False)
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        half_chord = (x - y).norm(dim=-1) / 2
-        return 2 * half_chord.clamp(max=1).asin()
+        return 2 * torch.atan2((x - y).norm(dim=-1), (x + y).norm(dim=-1))
 
-    def grid(self, side: int) -> Tensor:
+    def _grid(self, levels: Tensor) -> Tensor:
         """Rows of equal latitude from north to south, columns of equal longitude from west to east (equal areas)."""
-        levels = (torch.arange(side) + 0.5) / side
         height, longitude = torch.cartesian_prod(1 - 2 * levels, math.pi * (2 * levels - 1)).unbind(-1)
         radius = (1 - height.square()).sqrt()
         return torch.stack([radius * longitude.cos(), radius * longitude.sin(), height], dim=-1)

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .errors import UserError
+
 CHECKPOINT_SECONDS = 45.0
 
 
@@ -154,7 +156,8 @@ class _State:
         """Early stopping: take in the validation losses of the epoch just ended."""
         self.seconds += seconds
         self.curve.append(losses)
-        if not all(map(math.isfinite, losses)):
+        running = [value for value, stopped in zip(losses, self.stopped, strict=True) if not stopped]
+        if not all(map(math.isfinite, running)):
             raise FloatingPointError(f"the validation losses of epoch {self.epoch} are {losses}: training diverged")
         if self.epoch < self.schedule.warmup_epochs:
             return
@@ -174,7 +177,8 @@ class _State:
         best = [
             max(b, self.schedule.warmup_epochs) for b, s in zip(self.best_epoch, self.stopped, strict=True) if not s
         ]
-        return min(max(best, default=0) + self.schedule.patience, self.schedule.max_epochs)
+        ends = [epoch + self.schedule.patience for epoch in best]
+        return min(max(ends, default=self.epoch), self.schedule.max_epochs)
 
     def finish(self) -> Fit:
         last = self.model.state_dict()
@@ -195,6 +199,9 @@ class _State:
         try:
             torch.save(content, temporary)
             os.replace(temporary, self.path)
+        except (OSError, RuntimeError) as error:  # torch's writer raises a RuntimeError of many lines on a full disk
+            reason = getattr(error, "strerror", None) or "no space left, or the folder is gone"
+            raise UserError(f"cannot write the checkpoint {self.path}: {reason}") from None
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -203,12 +210,17 @@ class _State:
         device = next(self.model.parameters()).device
         try:
             content = torch.load(self.path, map_location=device, weights_only=True)
+            same = content["identity"] == self.identity and _shapes(content["model"]) == _shapes(self.best)
         except Exception:  # whatever torch makes of a damaged file: a checkpoint only saves time, so start anew
             return
-        if content["identity"] != self.identity:
+        if not same:
             return  # left by other settings: start anew
         self.model.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.best = content["best"]
         for name in self.SCALARS:
             setattr(self, name, content[name])
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}

@@ -46,8 +46,8 @@ class HypersphericalUniform(Distribution):
     has_rsample = True
 
     def __init__(self, dim: int, batch_shape=(), device=None, dtype=None, validate_args: bool | None = None):
-        if dim < 2:
-            raise ValueError(f"the ambient dimension of a sphere must be at least 2, got {dim}")
+        if dim < 2 or dim != int(dim):
+            raise ValueError(f"the ambient dimension of a sphere must be a whole number of at least 2, got {dim}")
         self.dim = int(dim)
         self._like = torch.empty(0, device=device, dtype=dtype)
         super().__init__(torch.Size(batch_shape), torch.Size([self.dim]), validate_args=validate_args)

@@ -211,7 +211,9 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
     there are any: it draws 32 proposals and keeps the last of those cases (probability below 1e-14) as it is.
     """
     capturing = kappa.is_cuda and torch.cuda.is_current_stream_capturing()
-    proposals = 32 if capturing else PROPOSALS if kappa.numel() <= SMALL_BATCH else 2
+    one = generator is None or isinstance(generator, torch.Generator)
+    size = kappa.numel() // (1 if one else len(generator))  # of a run: it draws the same alone and beside others
+    proposals = 32 if capturing else PROPOSALS if size <= SMALL_BATCH else 2
     shape = [3, proposals, *kappa.shape]
     u_radius, u_angle, u_accept = draw(torch.rand, shape, generator, kappa.device, runs_axis=runs_axis + 2)
     # Ulrich's symmetric beta: x is a coordinate of a uniform point of S^(m-1)
@@ -223,7 +225,6 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
     some, which = accepted.to(torch.uint8).max(dim=0)
     kept = versine.gather(0, which.unsqueeze(0)).squeeze(0)
     if not (capturing or some.all()):
-        one = generator is None or isinstance(generator, torch.Generator)
         for run, own in enumerate([generator] if one else generator):  # each run goes on with its own numbers
             index = () if one else (slice(None),) * runs_axis + (run,)
             rest = some[index] == 0
@@ -249,7 +250,7 @@ def _householder(loc: Tensor, theta: Tensor, around: Tensor) -> tuple[Tensor, Te
     theta = theta.unsqueeze(-1)
     local = torch.cat([-sign * theta.cos(), theta.sin() * around], dim=-1).to(loc.dtype)
     normal = torch.cat([first + sign, loc[..., 1:]], dim=-1)
-    return local, normal, 1 + first.abs(), sign
+    return local, normal, 1 + sign * first, sign
 
 
 class _ImplicitSample(torch.autograd.Function):

@@ -6,13 +6,16 @@ with beta = 0.1 and an S-VAE, all with two latent coordinates. The paper gives n
 variance, the squared-error loss that an unspecified autoencoder is trained with.
 
 What the eye sees in Figure 1 is put into numbers: `circular_correlation` of the latent angle with the true one,
-`cluster_recovery`, and `marginal_kl`, how far the aggregate posterior is from the prior.
+`cluster_recovery`, `marginal_kl`, how far the aggregate posterior is from the prior, and two that tell a ring from a
+collapse towards the origin: `mean_radius` of the posterior modes and `centre_share`, the share of posterior samples
+inside half that radius. `claims` judges the paper's four sentences by them.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
@@ -21,7 +24,7 @@ from ..data.circle import Circle, load_circle
 from ..models import VAE
 from ..models.vae import gaussian
 from ..spaces import space
-from ..store import Outcome
+from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
 
@@ -93,26 +96,38 @@ def run_cells(job: Job) -> list[Outcome]:
         gap = evaluation.marginal_kl(model, batch, generators).tolist() if stochastic else [None] * model.runs
     outcomes = []
     for run, seed in enumerate(job.seeds):
-        latent = modes[run].double().numpy()
+        latent, sampled = modes[run].double().numpy(), samples[run].double().numpy()
+        mean_radius = np.linalg.norm(latent, axis=1).mean()
         metrics = {
-            "circular_correlation": circular_correlation(
-                data.test.angle.numpy(), np.arctan2(latent[:, 1], latent[:, 0])
-            ),
+            "circular_correlation": circular_correlation(data.test.angle.numpy(), latent_angle(latent, name)),
             "cluster_recovery": cluster_recovery(latent, data.test.cluster.numpy(), seed),
             "marginal_kl": gap[run],
+            "mean_radius": mean_radius.item(),
+            "centre_share": (np.linalg.norm(sampled, axis=1) < mean_radius / 2).mean().item(),
             "RE": re[run].mean().item(),
             "KL": kl[run].mean().item(),
             "best_epoch": fitted.best_epoch[run],
             "stopped_epoch": fitted.stopped_epoch[run],
         }
-        arrays = {
-            "latent": latent.astype(np.float32),
-            "samples": samples[run].numpy().astype(np.float32),
-            "angle": data.test.angle.numpy().astype(np.float32),
-            "cluster": data.test.cluster.numpy().astype(np.uint8),
-        }
+        arrays = {}
+        if seed == 0:  # what Figure 1 shows
+            arrays = {
+                "latent": latent.astype(np.float32),
+                "samples": sampled.astype(np.float32),
+                "angle": data.test.angle.numpy().astype(np.float32),
+                "cluster": data.test.cluster.numpy().astype(np.uint8),
+            }
         outcomes.append(Outcome(metrics, arrays, fitted.seconds / model.runs))
     return outcomes
+
+
+def latent_angle(latent: np.ndarray, space_name: str) -> np.ndarray:
+    """Angles [N] in radians of latent points [N, 2]: on the circle about its centre, in the plane about their mean.
+
+    The plane has no centre of its own: an autoencoder may put its ring anywhere.
+    """
+    centred = latent if space_name == "s1" else latent - latent.mean(0)
+    return np.arctan2(centred[:, 1], centred[:, 0])
 
 
 def circular_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -131,3 +146,56 @@ def cluster_recovery(latent: np.ndarray, cluster: np.ndarray, seed: int) -> floa
     """Adjusted Rand index of three k-means clusters of the latent points with the true components; 1 is perfect."""
     found = KMeans(3, n_init=10, random_state=seed).fit_predict(latent)
     return float(adjusted_rand_score(cluster, found))
+
+
+CLAIMED = ("circular_correlation", "mean_radius", "centre_share", "marginal_kl")
+CLAIMS = (
+    "the autoencoder recovers the circle but leaves most of the latent space empty",
+    "the N-VAE collapses around the origin",
+    "with β = 0.1 the N-VAE keeps the circle, but aggregate posterior and prior differ strongly",
+    "the S-VAE recovers the circle and matches the prior",
+)
+RECOVERED = 0.9  # circular correlation from which we call a circle recovered
+PRIOR_CENTRE = float(1 - np.exp(-np.pi / 16))  # `centre_share` of N(0, I) itself, with its mean radius sqrt(pi / 2)
+SIGNIFICANCE = 0.01
+
+
+def claims(results: Results) -> list[tuple[str, str, str]]:
+    """(claim, verdict, numbers behind it) for each of the four sentences on Figure 1 in Sections 2.3 and 5.1.
+
+    A claim has two halves; it is reproduced if both hold, partly if one does. "open" if a model has under two runs.
+    """
+    values = {m: {k: [c["metrics"][k] for c in results.where(model=m)] for k in CLAIMED} for m in MODELS}
+    if any(len(values[m]["mean_radius"]) < 2 for m in MODELS):
+        return [(claim, "open", "a model has fewer than two runs") for claim in CLAIMS]
+
+    def mean(model: str, metric: str) -> float:
+        return float(np.mean(values[model][metric]))
+
+    def less(model: str, other: str, metric: str) -> bool:
+        test = stats.ttest_ind(values[model][metric], values[other][metric], equal_var=False, alternative="less")
+        return bool(test.pvalue < SIGNIFICANCE)
+
+    def recovered(model: str) -> bool:
+        return mean(model, "circular_correlation") >= RECOVERED
+
+    halves = [
+        (recovered("ae"), mean("ae", "centre_share") < PRIOR_CENTRE / 2),
+        (less("n", "n-beta", "mean_radius"), mean("n", "centre_share") >= PRIOR_CENTRE / 2),
+        (recovered("n-beta"), less("n", "n-beta", "marginal_kl")),
+        (recovered("s"), less("s", "n", "marginal_kl") and less("s", "n-beta", "marginal_kl")),
+    ]
+    correlation, radius, gap = (
+        {m: f"{mean(m, k):.2f}" for m in MODELS if values[m][k][0] is not None}
+        for k in ("circular_correlation", "mean_radius", "marginal_kl")
+    )
+    centre = {m: f"{100 * mean(m, 'centre_share'):.1f} %" for m in MODELS}
+    numbers = [
+        f"correlation {correlation['ae']}; {centre['ae']} of the points in the middle, mean radius {radius['ae']}",
+        f"mean radius {radius['n']} against {radius['n-beta']} with β = 0.1; "
+        f"{centre['n']} of the samples in the middle, of N(0, I) {100 * PRIOR_CENTRE:.1f} %",
+        f"correlation {correlation['n-beta']}; KL to the prior {gap['n-beta']} nats against {gap['n']} with β = 1",
+        f"correlation {correlation['s']}; KL to the prior {gap['s']} nats against {gap['n']} and {gap['n-beta']}",
+    ]
+    words = ("not reproduced", "partly", "reproduced")
+    return [(c, words[sum(h)], n) for c, h, n in zip(CLAIMS, halves, numbers, strict=True)]

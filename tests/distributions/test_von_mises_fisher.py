@@ -240,6 +240,21 @@ def test_gradient_by_kappa_is_unbiased(m, kappa):
     assert_moment_gradients(torch.stack(gradients, -1), m, kappa, 2 * len(IMPLICIT_GRID), 0.12)
 
 
+@pytest.mark.parametrize("dtype, rounding", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("m", [2, 3, 11])
+def test_kappa_moves_a_sample_along_its_own_great_circle(m, dtype, rounding):
+    loc = normalize(directions(m).to(dtype), dim=-1)
+    kappa = torch.full((5,), 3.0, dtype=dtype, requires_grad=True)
+    p = VonMisesFisher(loc, kappa)
+    z = p.rsample((), generator(m))
+    cotangent = torch.randn(5, m, generator=generator(), dtype=dtype)
+    (gradient,) = torch.autograd.grad((cotangent * z).sum(), kappa)
+    theta, around = polar(z.detach(), loc)
+    speed = angle_slope(kappa.detach().double(), theta, torch.full_like(theta, float(exact(m, 3.0).ratio)), m)
+    velocity = speed[:, None] * (theta.cos()[:, None] * around - theta.sin()[:, None] * loc.double())
+    assert torch.allclose(gradient.double(), (cotangent.double() * velocity).sum(-1), rtol=rounding, atol=rounding)
+
+
 def rejection_gradients(m, kappa, n, corrected=True):
     """Per-sample gradients [n, 2] of w and w^2, each less its mean: a constant in f lowers the noise of Eq. 8."""
     loc, concentration = directions(m)[1], torch.full((n,), kappa, dtype=torch.float64, requires_grad=True)
