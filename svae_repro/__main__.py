@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (status, tables):
         command.add_argument("--preset", **(presets | {"default": "paper", "help": "smoke, quick or paper (default)"}))
         command.add_argument("--standin", action="store_true", help="the results made from stand-in data")
+    tables.add_argument("--readme", action="store_true", help="also bring the README's tables into step")
     bench = commands.add_parser("bench", help="measure the speed ratios of the design on this machine")
     bench.add_argument("--only", default="", metavar="step,vmf", help="only these measurements: step, vmf, ll")
     return top
@@ -79,7 +80,10 @@ def _dispatch(options: argparse.Namespace) -> int:
     elif options.command == "tables":
         from . import tables
 
-        for table in tables.write(options.preset, options.standin):
+        written = tables.write(options.preset, options.standin)
+        if options.readme:
+            tables.write_readme(written)
+        for table in written:
             print(f"{table.name} ({table.preset} preset)\n{table.markdown()}\n{table.verdict()}\n")
         print(f"written to {paths.results(options.preset, options.standin) / 'tables'}")
     else:

@@ -10,8 +10,9 @@ from .models import VAE
 from .spaces import Space
 
 IMPORTANCE_SAMPLES = 500  # Burda et al. (2016), as in the paper
-# Decoder outputs held at once, for all runs together: on a CPU what its cache holds, on a GPU what keeps it busy
-ROWS_IN_MEMORY = {"cpu": 1024, "cuda": 2**17}
+# Decoder outputs of a run held at once: on a CPU what its cache holds, on a GPU what keeps it busy. The number of runs
+# has no say, or a run would draw its random numbers in another order alone than together with others.
+ROWS_IN_MEMORY = {"cpu": 1024, "cuda": 2**14}
 DISTANCES_IN_MEMORY = 2**22
 
 Batch = Callable[[Tensor], Tensor]
@@ -56,7 +57,7 @@ def log_likelihood(
     """
     total = torch.zeros(model.runs, dtype=torch.float64, device=model.device)
     prior = model.space.prior(model.device)
-    rows = max(1, ROWS_IN_MEMORY[model.device.type] // model.runs)
+    rows = ROWS_IN_MEMORY[model.device.type]
     width, chunk = max(1, rows // samples), min(samples, rows)
     done = 0
     for index in _indices(model, size, width):
@@ -93,7 +94,7 @@ def knn_accuracy(
         labelled, labels: reference points [N, m] and their classes [N].
         points, point_labels: points to classify [M, m] and their true classes [M].
 
-    Ties between classes go to the class whose nearest member is closest.
+    Ties between classes go to the class whose members rank closer on average.
 
     Raises:
         ValueError: there are fewer labelled points than neighbours.

@@ -61,12 +61,13 @@ def save_page(page: go.Figure, name: str, results: Results) -> Path:
 
 
 def stored(results: Results, array: str, configurations: Sequence[dict]) -> Found:
-    """The cells of seed 0 that hold ``array``; one printed line names those that are not there and how to make them."""
+    """The cells of seed 0 that hold ``array``; it prints which are missing and how to make them."""
     cells = [(c, results.arrays(**c) or {}) for c in configurations]
     missing = [store.slug(c) for c, arrays in cells if array not in arrays]
     if missing:
-        command = f"python -m svae_repro run {results.experiment} --preset {results.preset} --seeds 0"
-        print(f"Not there yet: {'; '.join(missing)} (seed 0). To make it: {command}")
+        options = f"--preset {results.preset} --seeds 0" + " --data standin" * results.standin
+        print(f"Not there yet: {'; '.join(missing)} (seed 0).")
+        print(f"To make it: python -m svae_repro run {results.experiment} {options}")
     return [(c, arrays) for c, arrays in cells if array in arrays]
 
 
@@ -101,7 +102,7 @@ def log_likelihood(frame: pd.DataFrame) -> Figure:
     right.set(ylabel="LL of S-VAE − LL of N-VAE in nats", title="above zero the S-VAE is better")
     for axes in (left, right):
         axes.set(xlabel="dimension d of the latent space", xticks=place, xticklabels=dims)
-        axes.margins(x=0.08)
+        axes.set_xlim(-0.4, len(dims) - 0.6)
         axes.grid(axis="y", alpha=0.3)
         axes.legend()
     return figure
@@ -220,12 +221,20 @@ def image_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
     return pixels.reshape(-1, columns, side, side).swapaxes(1, 2).reshape(-1, columns * side)
 
 
+def _decoded(axes: Axes, pixels: np.ndarray, columns: int) -> None:
+    """Images, ink in black, on the unit square, with white lines between them."""
+    axes.imshow(image_grid(pixels, columns), cmap="gray_r", vmin=0, vmax=255, extent=(0, 1, 0, 1))
+    lines = np.arange(1, columns) / columns
+    axes.vlines(lines, 0, 1, color="white", linewidth=0.6)
+    axes.hlines(lines, 0, 1, color="white", linewidth=0.6)
+
+
 def samples(found: Found, title: str) -> Figure:
     """Figures 7 and 8: decoded samples of the prior, one panel for each d."""
     figure, panels = plt.subplots(1, len(found), figsize=(3 * len(found), 3.5), layout="constrained", squeeze=False)
     figure.suptitle(title)
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
-        axes.imshow(image_grid(arrays["samples"], 10), cmap="gray_r", vmin=0, vmax=255)
+        _decoded(axes, arrays["samples"], 10)
         axes.set(title=f"d = {configuration['d']}", xticks=[], yticks=[])
     return figure
 
@@ -235,8 +244,7 @@ def manifolds(found: Found) -> Figure:
     figure, panels = plt.subplots(1, len(found), figsize=(6.4 * len(found), 6.8), layout="constrained", squeeze=False)
     figure.suptitle("Decoded latent space, d = 2, in steps of equal prior probability")
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
-        side = math.isqrt(len(arrays["grid"]))
-        axes.imshow(image_grid(arrays["grid"], side), cmap="gray_r", vmin=0, vmax=255, extent=(0, 1, 0, 1))
+        _decoded(axes, arrays["grid"], math.isqrt(len(arrays["grid"])))
         axes.set_title(SPACE_METHODS[configuration["space"]])
         if configuration["space"] == "e":
             values = np.array([-1.5, -1, -0.5, 0, 0.5, 1, 1.5])
@@ -258,16 +266,15 @@ def validation_curves(results: Results, warmup: int) -> Figure:
     figure, panels = plt.subplots(1, len(dims), figsize=(3.4 * len(dims), 3.6), layout="constrained", squeeze=False)
     figure.suptitle("Validation loss")
     for axes, d in zip(panels[0], dims, strict=True):
-        values = []
+        highest = -math.inf
         for cell in results.where(d=d):
             method = SPACE_METHODS[cell["configuration"]["space"]]
             style = METHOD_STYLES[method] | {"linestyle": "-" if method == "N-VAE" else "--", "linewidth": 1.2}
             curve = results.arrays(cell["seed"], **cell["configuration"])["validation_curve"]
             best = cell["metrics"]["best_epoch"]
             axes.plot(np.arange(1, len(curve) + 1), curve, **style, markevery=[best - 1], label=method)
-            values.append(curve)
-        every = np.concatenate(values)
-        axes.set_ylim(top=np.quantile(every, 0.9))  # the first epochs would flatten all others
+            highest = max(highest, curve[len(curve) // 10])
+        axes.set_ylim(top=highest)  # the first tenth would flatten all that follows
         axes.axvline(warmup, color="grey", linestyle=":")
         axes.set(title=f"d = {d}", xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -289,37 +296,35 @@ def circle_latents(found: Found) -> Figure:
     figure, panels = plt.subplots(2, columns, figsize=(2.9 * columns, 6), layout="constrained", squeeze=False)
     figure.suptitle("Latent space of the test points of the circle")
     truth = found[0][1]
-    _clusters(panels[0, 0], np.column_stack([np.cos(truth["angle"]), np.sin(truth["angle"])]), truth["cluster"])
+    _clusters(panels[0, 0], np.column_stack([np.cos(truth["angle"]), np.sin(truth["angle"])]), truth["cluster"], 1.15)
     panels[0, 0].set_title("original")
-    panels[0, 0].set_ylabel("posterior modes", fontsize=12)
-    panels[1, 0].set_ylabel("posterior samples", fontsize=12)
     for column, (configuration, arrays) in enumerate(found, start=1):
         model = configuration["model"]
-        panels[0, column].set_title(circle.MODELS[model][2])
-        for axes, array in zip(panels[:, column], ("latent", "samples"), strict=True):
-            _clusters(axes, arrays[array], arrays["cluster"])
+        stochastic = circle.MODELS[model][1] is not None
+        reach = 1.08 * max(np.abs(arrays[kind]).max() for kind in ("latent", "samples"))
+        for axes, kind in zip(panels[:, column], ("latent", "samples") if stochastic else ("latent",), strict=False):
+            _clusters(axes, arrays[kind], arrays["cluster"], 1.15 if model == "s" else max(reach, 2.6))
             if model != "s":
                 _prior_mass(axes)
-        if model == "ae":
-            panels[1, column].clear()
+            axes.set_title({"latent": "modes", "samples": "samples"}[kind] if stochastic else "points", fontsize=10)
+        panels[0, column].set_title(f"{circle.MODELS[model][2]}\n{panels[0, column].get_title()}", fontsize=12)
+        if not stochastic:
+            panels[1, column].set_axis_off()
             panels[1, column].text(0.5, 0.5, "no posterior", ha="center", transform=panels[1, column].transAxes)
-    for axes in panels.flat:
-        axes.tick_params(labelsize=8)
-    for axes in [panels[1, 0], *(p for p in panels[1] if not p.collections)]:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     ring = plt.Line2D([], [], color="black", linestyle="--", linewidth=1)
-    panels[1, 0].legend([*handles, ring], [*labels, "50 and 95 % of\nthe prior N(0, I)"], loc="center", frameon=False)
+    panels[1, 0].set_axis_off()
+    key = [[*handles, ring], [*labels, "50 and 95 % of\nthe prior N(0, I)"]]
+    panels[1, 0].legend(*key, loc="center", frameon=False, markerscale=2)
     return figure
 
 
-def _clusters(axes: Axes, points: np.ndarray, cluster: np.ndarray) -> None:
+def _clusters(axes: Axes, points: np.ndarray, cluster: np.ndarray, reach: float) -> None:
     for k, (colour, marker) in enumerate(CLUSTERS):
         x, y = points[cluster == k].T
         axes.scatter(x, y, 12, colour, marker, alpha=0.6, linewidths=0, label=f"true cluster {k + 1}")
-    reach = 1.12 * np.abs(points).max()
     axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
+    axes.tick_params(labelsize=8)
 
 
 def _prior_mass(axes: Axes) -> None:
@@ -377,7 +382,7 @@ def circle_aggregates(found: Found) -> Figure:
             axes.hist(angle, bins, **look)
             axes.hist(truth, bins, density=True, histtype="step", color="black", linestyle=":", label="true angles")
             axes.axhline(1 / (2 * math.pi), color="black", linewidth=2, label="prior, uniform")
-            axes.set(xlabel="angle", xticks=np.linspace(-math.pi, math.pi, 5), ylim=(0, 0.45))
+            axes.set(xlabel="angle", xticks=np.linspace(-math.pi, math.pi, 5))
             axes.set_xticklabels([f"{v}°".replace("-", "−") for v in range(-180, 181, 90)])
         else:
             radius = np.linspace(0, 4, 200)
@@ -385,7 +390,8 @@ def circle_aggregates(found: Found) -> Figure:
             axes.plot(radius, radius * np.exp(-(radius**2) / 2), "black", linewidth=2, label="prior, N(0, I)")
             axes.set(xlabel="distance from the origin", xlim=(0, 4))
         axes.set_title(circle.MODELS[model][2])
-        axes.legend(fontsize=8)
+        axes.set_ylim(0, 1.4 * axes.get_ylim()[1])  # room for the legend
+        axes.legend(fontsize=8, loc="upper right")
     panels[0, 0].set_ylabel("density")
     return figure
 
@@ -410,8 +416,8 @@ def circle_numbers(results: Results) -> Figure:
             if not values or values[0] is None:
                 axes.text(0.5, row, "–", ha="center", va="center", transform=axes.get_yaxis_transform())
                 continue
-            spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
-            axes.plot(values, row + np.array(spread), marker, color=colour, alpha=0.7, markeredgewidth=0)
+            spread = np.linspace(-0.3, 0.15, len(values))
+            axes.plot(values, row + spread, marker, color=colour, alpha=0.7, markeredgewidth=0, markersize=5)
             deviation = np.std(values, ddof=1) if len(values) > 1 else 0
             axes.errorbar(np.mean(values), row + 0.33, xerr=deviation, fmt="|", color="black", capsize=3, markersize=9)
         if metric == "mean_radius":
@@ -446,7 +452,7 @@ def knn_accuracy(frame: pd.DataFrame, along: str, panel: str) -> Figure:
                     axes.errorbar(x, mean, std.to_numpy(), capsize=3, label=label, **style, **look)
         axes.set(title=titles[panel].format(value), xticks=range(len(places)), xticklabels=places)
         axes.set_xlabel("labelled images" if along == "labels" else "dimension d of the latent space")
-        axes.margins(x=0.12)
+        axes.set_xlim(-0.4, len(places) - 0.6)
         axes.grid(axis="y", alpha=0.3)
     panels[0, 0].set_ylabel("accuracy (%)")
     panels[0, -1].legend(fontsize=8)

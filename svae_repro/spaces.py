@@ -72,6 +72,24 @@ class Space(ABC):
         raise NotImplementedError(f"no grid is defined on {self!r}")
 
 
+class _Normalise(torch.autograd.Function):
+    """x / |x| over the last axis, in float64 inside. One node, as a training step on a CPU counts its operations."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        wide = x.double() + SHORTEST_DIRECTION
+        norm = wide.norm(dim=-1, keepdim=True)
+        unit = (wide / norm).to(x.dtype)
+        ctx.save_for_backward(unit, norm)
+        return unit
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        unit, norm = ctx.saved_tensors
+        return ((grad - unit * (grad * unit).sum(-1, keepdim=True)) / norm).to(grad.dtype)
+
+
 class Euclidean(Space):
     """R^d with a standard normal prior and diagonal normal posteriors (mean, softplus standard deviation)."""
 
@@ -116,8 +134,7 @@ class Sphere(Space):
 
     def posterior(self, params: Tensor) -> VonMisesFisher:
         direction, raw = params.split([self.dim + 1, 1], dim=-1)
-        direction = direction.double() + SHORTEST_DIRECTION
-        loc = (direction / direction.norm(dim=-1, keepdim=True)).to(params.dtype)
+        loc = _Normalise.apply(direction)
         return VonMisesFisher(loc, softplus(raw.squeeze(-1)) + 1, validate_args=False)
 
     def prior(self, device=None, dtype=None) -> HypersphericalUniform:

@@ -75,13 +75,21 @@ def cell_path(folder: Path, experiment: str, configuration: dict, seed: int) -> 
 
 def read_cell(path: Path) -> dict:
     """The cell stored in ``path``; a `UserError` naming the file if it cannot be read or is not a cell."""
+    remedy = "recompute it with --fresh"
     try:
         cell = json.loads(path.read_text())
-        missing = [key for key in KEYS if key not in cell]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"cannot read the result {path}: {error}; recompute it with --fresh") from None
-    if missing or not isinstance(cell["metrics"], dict):
-        raise UserError(f"the result {path} lacks {', '.join(missing) or 'its metrics'}; recompute it with --fresh")
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the result {path}: {error}; {remedy}") from None
+    if not isinstance(cell, dict):
+        raise UserError(f"the result {path} is not a cell; {remedy}")
+    missing = [key for key in KEYS if key not in cell]
+    nested = ("configuration", "metrics", "provenance")
+    missing = missing or [key for key in nested if not isinstance(cell[key], dict)]
+    missing = missing or [key for key in ("data", "seconds") if key not in cell["provenance"]]
+    if missing:
+        raise UserError(f"the result {path} lacks {', '.join(missing)}; {remedy}")
+    if (slug(cell["configuration"]), f"seed-{cell['seed']}") != (path.parent.name, path.stem):
+        raise UserError(f"the result {path} is of {slug(cell['configuration'])}, seed {cell['seed']}; {remedy}")
     return cell | {"path": path}
 
 

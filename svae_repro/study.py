@@ -69,7 +69,7 @@ def parse_seeds(text: str) -> list[int]:
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise UserError(f"--seeds {text!r} is not of the form 0-9 or 0,2,7")
         seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return seeds
+    return list(dict.fromkeys(seeds))
 
 
 def resolve_device(device: str) -> str:
@@ -183,7 +183,13 @@ def obtain(
 
 @contextlib.contextmanager
 def cluster(backend: str, address: str | None = None) -> Iterator[None]:
-    """Connects to the Dask scheduler at ``address`` for the ``dask`` back end; nothing to do for the others."""
+    """Connects to the Dask scheduler at ``address`` or tells joblib of Ray; nothing to do for other back ends."""
+    if backend == "ray":
+        try:
+            from ray.util.joblib import register_ray
+        except ImportError:
+            raise UserError("--backend ray needs the package ray: pip install ray") from None
+        register_ray()
     if backend != "dask":
         yield
         return
@@ -285,6 +291,8 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
         outcomes = experiment.run_cells(job)
     except OutOfTime:
         return task, None
+    except FloatingPointError as error:
+        raise UserError(f"{title}: {error}") from None
     seconds = (time.monotonic() - clock) / len(task.seeds)
     return task, (outcomes, [common | {"seconds": round(max(seconds, o.training_seconds), 1)} for o in outcomes])
 

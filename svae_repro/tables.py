@@ -7,6 +7,7 @@ deviations of the published mean.
 """
 
 import io
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from . import experiments, paths, store
+from .errors import UserError
 from .store import Results
 
 SIGNIFICANCE = 0.01
@@ -79,8 +81,8 @@ class Table:
         word = "reproduced" if agree == total else "not reproduced" if agree < total / 2 else "partly"
         return f"{word}: {count}"
 
-    def markdown(self) -> str:
-        """The table as GitHub shows it: a line for each setting, a column for each method, the paper's number below."""
+    def markdown(self, headline_only: bool = False) -> str:
+        """The table as GitHub shows it: a line for each setting, a column for each method, then the paper's numbers."""
         setting = [k for k in self.keys if k != METHOD]
         methods = list(dict.fromkeys(self.frame[METHOD]))
         title = " (stand-in data)" if self.standin else ""
@@ -91,6 +93,8 @@ class Table:
         ]
         lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
         for key, group in self.frame.groupby(setting, sort=False):
+            if headline_only and key[setting.index("metric")] not in self.headline:
+                continue
             best = winner(group) if key[setting.index("metric")] in self.headline else None
             by_method = group.set_index(METHOD)
             ours = [_number(by_method.loc[m], *OURS, bold=m == best) for m in methods]
@@ -100,8 +104,8 @@ class Table:
 
 
 def winner(group: pd.DataFrame) -> str:
-    """The method with the best mean if it beats every other one at p < 0.01, "none" if not, "open" without two runs."""
-    if (group["n"] < 2).any() or group["mean"].isna().any():
+    """The method with the best mean if it beats every other one at p < 0.01, "none" if not, "open" for want of runs."""
+    if len(group) < 2 or (group["n"] < 2).any() or group["mean"].isna().any():
         return "open"
     group = group.sort_values("mean", ascending=False)
     best = group.iloc[0]
@@ -125,7 +129,7 @@ def build(results: Results) -> list[Table]:
     experiment = experiments.load(results.experiment)
     tables = []
     for name, (keys, headline) in experiment.TABLES.items():
-        rows = [row for cell in results.cells for row in experiment.table_rows(cell)[name]]
+        rows = [row for cell in results.cells for row in _rows(experiment, cell)[name]]
         values = pd.DataFrame(rows, columns=[*keys, VALUE])
         ours = values.groupby(keys)[VALUE].agg(mean="mean", std=lambda v: v.std(ddof=1), n="count")
         published = pd.read_csv(paths.published() / f"{name}.csv").rename(
@@ -133,15 +137,24 @@ def build(results: Results) -> list[Table]:
         )
         frame = published[[*keys, *PUBLISHED]].merge(ours.reset_index(), on=keys, how="left")
         frame["n"] = frame["n"].fillna(0).astype(int)
+        if results.standin or results.preset != "paper":  # the settings that have been trained with any method
+            frame = frame[frame.groupby([k for k in keys if k != METHOD])["n"].transform("sum") > 0]
         if results.standin:
-            frame = frame[frame["n"] > 0].assign(**dict.fromkeys(PUBLISHED, np.nan))
-        elif results.preset != "paper":
-            frame = frame[frame["n"] > 0]
+            frame = frame.assign(**dict.fromkeys(PUBLISHED, np.nan))
         frame["verdict"] = [_agreement(row) if results.preset == "paper" else "" for _, row in frame.iterrows()]
         tables.append(
             Table(name, frame[[*keys, *OURS, *PUBLISHED, "verdict"]], headline, results.standin, results.preset)
         )
     return tables
+
+
+def _rows(experiment, cell: dict) -> dict[str, list[tuple]]:
+    try:
+        return experiment.table_rows(cell)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # written by hand, or by other code
+        raise UserError(
+            f"the result {cell['path']} lacks numbers of its tables ({error}); recompute it with --fresh"
+        ) from None
 
 
 def _agreement(row: pd.Series) -> str:
@@ -167,3 +180,21 @@ def write(preset: str, standin: bool = False) -> list[Table]:
                 store.write_atomically(folder / (table.name + suffix), lambda f, text=text: f.write(text.encode()))
             written.append(table)
     return written
+
+
+README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
+
+
+def summary(tables: list[Table]) -> str:
+    """The headline rows of every table with its verdict, as they stand in the README."""
+    parts = [
+        f"**{t.name.replace('table', 'Table ')}**: {t.verdict()}.\n\n{t.markdown(headline_only=True)}" for t in tables
+    ]
+    return "\n".join(parts)
+
+
+def write_readme(tables: list[Table]) -> None:
+    """Put `summary` between the README's two marks."""
+    readme = paths.REPOSITORY / "README.md"
+    text = README_BLOCK.sub(lambda _: "\n" + summary(tables) + "\n", readme.read_text())
+    store.write_atomically(readme, lambda f: f.write(text.encode()))

@@ -45,7 +45,7 @@ def assert_same(model: VAE, fitted: Fit, other: VAE, expected: Fit):
 
 def assert_alone_as_together(name: str, seeds, schedule=BUMPY, validation=DATA) -> Fit:
     # The random numbers are the same bit for bit, but the matrix product of several runs adds in another order than
-    # that of one. In float64 the steps taken here let that grow to 1e-12; in float32 it would be 1e-3.
+    # that of one. In float64 that is at most 2e-14 after the steps taken here; in float32 it grows to 1e-3.
     together, fitted = train(name, seeds, schedule, validation)
     for run, seed in enumerate(seeds):
         alone, own = train(name, [seed], schedule, validation)
@@ -67,7 +67,6 @@ def test_lockstep_equals_one_by_one(name):
     assert min(fitted.stopped_epoch) < len(fitted.validation_curve) == max(fitted.stopped_epoch) < BUMPY.max_epochs
 
 
-@pytest.mark.xfail(strict=True, reason="the sampler's SMALL_BATCH counts the samples of all runs together")
 def test_lockstep_equals_one_by_one_whatever_the_batch():
     """Five times 1,000 validation examples are a large batch where 1,000 are a small one."""
     schedule = Schedule(batch_size=50, warmup_epochs=1, patience=5, max_epochs=2)
@@ -193,7 +192,7 @@ ENDLESS = pytest.mark.xfail(strict=True, reason="a NaN concentration is never ac
 @pytest.mark.parametrize("name", ["e2", "s2", pytest.param("s3", marks=ENDLESS)])
 def test_a_real_divergence_raises_the_same(name):
     with pytest.raises(FloatingPointError, match="diverged"):
-        train(name, [0], Schedule(learning_rate=1e30, batch_size=16, warmup_epochs=1, max_epochs=5))
+        train(name, [0], Schedule(learning_rate=1e200, batch_size=16, warmup_epochs=1, max_epochs=5))
 
 
 def test_what_becomes_of_a_run_after_it_stopped_does_not_matter():

@@ -1,7 +1,7 @@
 """The von Mises-Fisher distribution: exact sampler, unbiased gradients, closed-form KL divergences.
 
 Everything is expressed by F(kappa), the log-normaliser relative to the uniform distribution, and A(kappa) = F'(kappa),
-the mean resultant length (`svae_repro.bessel.log_0f1_and_ratio`), so that kappa = 0 is no special case. A sample is
+the mean resultant length (`svae_repro.bessel.log_0f1`), so that kappa = 0 is no special case. A sample is
 built from the angle theta between it and ``loc``, not from w = cos(theta), whose distance from 1 is lost to rounding at
 high concentration. The numeric helpers are free functions below the class.
 
@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 from torch.distributions.utils import lazy_property
 
-from ..bessel import log_0f1_and_ratio
+from ..bessel import Log0F1, log_0f1
 from .hyperspherical_uniform import HypersphericalUniform, log_surface_area, unit_vector
 from .noise import Generators, draw
 
 PROPOSALS = 8  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
 SMALL_BATCH = 4096
-QUADRATURE_NODES = 24
+QUADRATURE_NODES = 20
 QUADRATURE_REACH = 8.0  # in units of 1 / sqrt(kappa + m - 2), which bounds the standard deviation of theta
 
 
@@ -48,7 +48,8 @@ class VonMisesFisher(Distribution):
     has_rsample = True
 
     def __init__(self, loc: Tensor, concentration: Tensor | float, validate_args: bool | None = None):
-        concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
+        if not isinstance(concentration, Tensor):
+            concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
         if Distribution._validate_args if validate_args is None else validate_args:
             _validate(loc, concentration)
         batch_shape = loc.shape[:-1]
@@ -77,13 +78,14 @@ class VonMisesFisher(Distribution):
         return self.concentration.double()
 
     @lazy_property
-    def _log_normalizer_and_ratio(self) -> tuple[Tensor, Tensor]:
-        return log_0f1_and_ratio(self.dim / 2 - 1, self._kappa)
+    def _log_normalizer(self) -> Log0F1:
+        """F, A, A' and kappa A - F [...] in float64."""
+        return log_0f1(self.dim / 2 - 1, self._kappa)
 
     @property
     def mean(self) -> Tensor:
         """Mean A(kappa) loc [..., m], inside the sphere; its direction is ``mode``."""
-        return self._log_normalizer_and_ratio[1].to(self.loc.dtype).unsqueeze(-1) * self.loc
+        return self._log_normalizer.ratio.to(self.loc.dtype).unsqueeze(-1) * self.loc
 
     @property
     def mode(self) -> Tensor:
@@ -91,8 +93,7 @@ class VonMisesFisher(Distribution):
 
     def entropy(self) -> Tensor:
         """Differential entropy [...] in nats, relative to the surface measure."""
-        log_normalizer, ratio = self._log_normalizer_and_ratio
-        return (log_surface_area(self.dim) + log_normalizer - self._kappa * ratio).to(self.concentration.dtype)
+        return (log_surface_area(self.dim) - self._log_normalizer.legendre).to(self.concentration.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density [...] in nats of unit vectors ``value`` [..., m], relative to the surface measure (Eq. 3)."""
@@ -100,17 +101,16 @@ class VonMisesFisher(Distribution):
             self._validate_sample(value)
         # loc.x = 1 - |x - loc|^2 / 2 keeps what is left of 1 - loc.x in float32.
         half_chord2 = (value.double() - self.loc.double()).square().sum(-1) / 2
-        excess = self._kappa - self._log_normalizer_and_ratio[0]
+        excess = self._kappa - self._log_normalizer.value
         return (excess - self._kappa * half_chord2 - log_surface_area(self.dim)).to(value.dtype)
 
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Exact samples [*sample_shape, ..., m], reparameterised implicitly: unbiased gradients in both parameters."""
         shape = self._extended_shape(sample_shape)[:-1]
-        kappa = self._kappa.expand(shape)
-        theta = sample_angle(kappa.detach(), self.dim, generator, runs_axis=len(sample_shape))
+        kappa = self._kappa
+        theta = sample_angle(kappa.detach().expand(shape), self.dim, generator, runs_axis=len(sample_shape))
         around = self._directions(shape, generator, len(sample_shape))
-        ratio = self._log_normalizer_and_ratio[1].detach()
-        return _ImplicitSample.apply(self.loc, kappa, ratio, theta, around)
+        return _ImplicitSample.apply(self.loc, kappa, self._log_normalizer.ratio.detach(), theta, around)
 
     def rsample_rejection(self, sample_shape=(), generator: Generators = None) -> tuple[Tensor, Tensor]:
         """The paper's own estimator: samples reparameterised through the accepted proposal, and log(g / r).
@@ -128,7 +128,7 @@ class VonMisesFisher(Distribution):
             x = (versine - c) / (c + (1 - c) * versine)  # the accepted proposal is 2 epsilon - 1 = x
         denominator = 1 - x + c * x
         versine = c * (1 + x) / denominator
-        log_ratio = kappa * (1 - versine) - self._log_normalizer_and_ratio[0]
+        log_ratio = kappa * (1 - versine) - self._log_normalizer.value
         # w has derivative -c (2 - c) / denominator^2 in x, and 1 - w^2 = c (2 - c) (1 - x^2) / denominator^2.
         log_ratio = log_ratio + (self.dim - 1) / 2 * ((c * (2 - c)).log() - 2 * denominator.log())
         theta = _angle(versine)
@@ -145,17 +145,16 @@ class VonMisesFisher(Distribution):
 def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
     """kappa A(kappa) - F(kappa) in nats (Eq. 5); its derivative is kappa A'(kappa)."""
     _check_dimensions(p, q)
-    log_normalizer, ratio = p._log_normalizer_and_ratio
-    return (p._kappa * ratio - log_normalizer).to(p.concentration.dtype)
+    return p._log_normalizer.legendre.to(p.concentration.dtype)
 
 
 @register_kl(VonMisesFisher, VonMisesFisher)
 def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     """KL divergence in nats, E_p[kappa_p loc_p.x - kappa_q loc_q.x] - F(kappa_p) + F(kappa_q)."""
     _check_dimensions(p, q)
-    (log_p, ratio), (log_q, _) = p._log_normalizer_and_ratio, q._log_normalizer_and_ratio
+    log_p, log_q = p._log_normalizer, q._log_normalizer
     half_chord2 = (p.loc.double() - q.loc.double()).square().sum(-1) / 2  # 1 - loc_p.loc_q
-    kl = ratio * (p._kappa - q._kappa + q._kappa * half_chord2) - (log_p - log_q)
+    kl = log_p.ratio * (p._kappa - q._kappa + q._kappa * half_chord2) - (log_p.value - log_q.value)
     return kl.to(p.concentration.dtype)
 
 
@@ -219,15 +218,15 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
     # Ulrich's symmetric beta: x is a coordinate of a uniform point of S^(m-1)
     x = (1 - u_radius.pow(2 / (m - 2) if m > 2 else math.inf)).sqrt() * (2 * math.pi * u_angle).cos()
     c = _envelope(kappa, m)
-    denominator = 1 - (1 - c) * x
-    versine = c * (1 + x) / denominator
-    accepted = u_accept.log() <= kappa * (c - versine) - (m - 1) * denominator.log()
-    some, which = accepted.to(torch.uint8).max(dim=0)
+    denominator = torch.addcmul(1 - x, c, x)  # 1 - (1-c) x
+    versine = torch.addcmul(c, c, x) / denominator
+    log_acceptance = torch.addcmul((1 - m) * denominator.log(), kappa, c - versine)
+    some, which = (u_accept.log() <= log_acceptance).max(dim=0)
     kept = versine.gather(0, which.unsqueeze(0)).squeeze(0)
     if not (capturing or some.all()):
         for run, own in enumerate([generator] if one else generator):  # each run goes on with its own numbers
             index = () if one else (slice(None),) * runs_axis + (run,)
-            rest = some[index] == 0
+            rest = ~some[index]
             if rest.any():
                 kept[index][rest] = _accepted_versine(kappa[index][rest], m, own, 0)
     return kept
@@ -239,16 +238,15 @@ def _place(loc: Tensor, theta: Tensor, around: Tensor) -> Tensor:
     A Householder reflection takes the first axis to loc. Of the two that do, up to sign, the one that never divides by
     a small number is chosen: its normal is loc + e1 or loc - e1, whichever is longer.
     """
-    local, normal, scale, _ = _householder(loc, theta, around)
+    local, normal, scale, _ = _householder(loc, theta.cos(), theta.sin(), around)
     return local - normal * ((local * normal).sum(-1, keepdim=True) / scale)
 
 
-def _householder(loc: Tensor, theta: Tensor, around: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _householder(loc: Tensor, cos: Tensor, sin: Tensor, around: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Point before the reflection, mirror normal, half that normal's squared length, sign of the mirrored axis."""
     first = loc[..., :1]
     sign = torch.ones_like(first).copysign(first)
-    theta = theta.unsqueeze(-1)
-    local = torch.cat([-sign * theta.cos(), theta.sin() * around], dim=-1).to(loc.dtype)
+    local = torch.cat([-sign * cos.unsqueeze(-1), sin.unsqueeze(-1) * around], dim=-1).to(loc.dtype)
     normal = torch.cat([first + sign, loc[..., 1:]], dim=-1)
     return local, normal, 1 + sign * first, sign
 
@@ -258,26 +256,27 @@ class _ImplicitSample(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, loc: Tensor, kappa: Tensor, ratio: Tensor, theta: Tensor, around: Tensor) -> Tensor:
-        local, normal, scale, sign = _householder(loc, theta, around)
+        cos, sin = theta.cos(), theta.sin()
+        local, normal, scale, sign = _householder(loc, cos, sin, around)
         turned = (local * normal).sum(-1, keepdim=True) / scale
-        ctx.save_for_backward(kappa, ratio, theta, around, local, normal, scale, sign, turned)
-        return local - normal * turned
+        ctx.save_for_backward(kappa, ratio, theta, cos, sin, around, local, normal, scale, sign, turned)
+        return torch.addcmul(local, normal, turned, value=-1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
-        kappa, ratio, theta, around, local, normal, scale, sign, turned = ctx.saved_tensors
+        kappa, ratio, theta, cos, sin, around, local, normal, scale, sign, turned = ctx.saved_tensors
         along = (grad * normal).sum(-1, keepdim=True) / scale
         grad_loc = grad_kappa = None
         if ctx.needs_input_grad[0]:
-            grad_loc = -turned * grad - along * local
+            grad_loc = -torch.addcmul(turned * grad, along, local)
             grad_loc[..., :1] += along * turned * sign
             grad_loc = grad_loc.sum_to_size(normal.shape)
         if ctx.needs_input_grad[1]:
-            reflected = (grad - normal * along).double()
-            by_theta = torch.cat([sign * theta.sin().unsqueeze(-1), theta.cos().unsqueeze(-1) * around], dim=-1)
+            reflected = torch.addcmul(grad, normal, along, value=-1).double()
+            by_theta = torch.cat([sign * sin.unsqueeze(-1), cos.unsqueeze(-1) * around], dim=-1)
             slope = angle_slope(kappa, theta, ratio, around.shape[-1] + 1)
-            grad_kappa = (reflected * by_theta).sum(-1) * slope
+            grad_kappa = ((reflected * by_theta).sum(-1) * slope).sum_to_size(kappa.shape)
         return grad_loc, grad_kappa, None, None, None
 
 
@@ -290,16 +289,16 @@ def angle_slope(kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:
     """
     nodes, weights = _gauss_legendre(kappa.device)
     kappa, theta, ratio = kappa.unsqueeze(-1), theta.clamp_min(1e-150).unsqueeze(-1), ratio.unsqueeze(-1)
-    lead = (1 - ratio) - 2 * (theta / 2).sin().square()  # cos(theta) - A
-    room = torch.where(lead < 0, math.pi - theta, -theta)  # towards pi or, where cos(theta) > A, towards 0
-    reach = QUADRATURE_REACH / (kappa + (m - 2)).sqrt()
-    reach = torch.minimum(room.abs(), reach).copysign(room)
+    lead = theta.cos() - ratio
+    room = torch.where(lead < 0, math.pi - theta, theta)  # towards pi or, where cos(theta) > A, towards 0
+    reach = torch.minimum(room, QUADRATURE_REACH / (kappa + (m - 2)).sqrt()).copysign(-lead)
     half_step = reach * nodes
-    rise = -2 * half_step.sin() * (theta + half_step).sin()  # cos(phi) - cos(theta), phi = theta + 2 half_step
-    exponent = kappa * rise
+    fall = half_step.sin() * (theta + half_step).sin()  # (cos(theta) - cos(phi)) / 2 at phi = theta + 2 half_step
+    exponent = -2 * kappa * fall
     if m > 2:
-        exponent = exponent + (m - 2) * ((theta + 2 * half_step).sin() / theta.sin()).log()
-    return ((rise + lead) * exponent.exp()) @ weights * reach.squeeze(-1)
+        ratio_of_sines = torch.add(theta, half_step, alpha=2).sin() / theta.sin()
+        exponent = torch.add(exponent, ratio_of_sines.log(), alpha=m - 2)
+    return (torch.add(lead, fall, alpha=-2) * exponent.exp()) @ weights * reach.squeeze(-1)
 
 
 @lru_cache(maxsize=8)

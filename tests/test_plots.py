@@ -1,0 +1,243 @@
+"""Figures: what their helpers compute at known points, and that what `save` writes is whole and leaves nothing open."""
+
+import json
+import math
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")  # before anything imports pyplot
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from svae_repro import paths, plots
+from svae_repro.spaces import space
+from svae_repro.store import Results
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left():
+    yield
+    left = plt.get_fignums()
+    plt.close("all")
+    assert left == []
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def on_sphere(rng, count: int) -> np.ndarray:
+    points = rng.normal(size=(count, 3))
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float16)
+
+
+def results(preset: str = "quick", standin: bool = True, cells=()) -> Results:
+    return Results("mnist_vae", preset, standin, list(cells), 4)
+
+
+def latent(rng, letter: str, count: int = 40) -> tuple:
+    points = on_sphere(rng, count) if letter == "s" else rng.normal(size=(count, 2)).astype(np.float16)
+    return {"d": 2, "space": letter}, {"latent": points, "labels": (np.arange(count) % 3).astype(np.uint8)}
+
+
+# Coordinates
+
+
+@pytest.mark.parametrize(
+    "point, longitude, latitude",
+    [
+        ((1, 0, 0), 0, 0),
+        ((0, 1, 0), math.pi / 2, 0),
+        ((0, -1, 0), -math.pi / 2, 0),
+        ((-1, 0, 0), math.pi, 0),
+        ((0, 0, 1), 0, math.pi / 2),
+        ((0, 0, -1), 0, -math.pi / 2),
+        ((0, 3, 3), math.pi / 2, math.pi / 4),  # off the sphere, as half-precision points are
+    ],
+)
+def test_longitude_latitude_of_known_points(point, longitude, latitude):
+    got = np.concatenate(plots.longitude_latitude(np.array([point], np.float16)))
+    assert got == pytest.approx([longitude, latitude], abs=1e-12)
+
+
+def test_longitudes_and_latitudes_are_radians_in_range(rng):
+    points = np.concatenate([on_sphere(rng, 5000), np.eye(3, dtype=np.float16), -np.eye(3, dtype=np.float16)])
+    longitude, latitude = plots.longitude_latitude(points)
+    assert np.abs(longitude).max() <= math.pi and np.abs(latitude).max() <= math.pi / 2
+    back = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], 1)
+    assert np.abs(back - points).max() < 2e-3  # half precision
+
+
+@pytest.mark.parametrize("name", ["e2", "s2"])
+def test_the_grid_of_a_space_is_regular_in_the_unit_square(name):
+    # `Space.grid` is defined by prior quantiles elsewhere; rows from the top, columns from the left.
+    place = plots.unit_square(space(name).grid(4).numpy()).reshape(4, 4, 2)
+    levels = (np.arange(4) + 0.5) / 4
+    assert place[..., 0] == pytest.approx(np.tile(levels, (4, 1)), abs=1e-6)
+    assert place[..., 1] == pytest.approx(np.tile(levels[::-1, None], (1, 4)), abs=1e-6)
+
+
+# Images and labels
+
+
+def test_images_are_laid_out_row_by_row():
+    pixels = np.arange(6)[:, None] * 10 + np.arange(4)  # image i is [[10 i, 10 i + 1], [10 i + 2, 10 i + 3]]
+    expected = [
+        [0, 1, 10, 11, 20, 21],
+        [2, 3, 12, 13, 22, 23],
+        [30, 31, 40, 41, 50, 51],
+        [32, 33, 42, 43, 52, 53],
+    ]
+    assert plots.image_grid(pixels, 3).tolist() == expected
+
+
+@pytest.mark.parametrize("count, size, columns", [(6, 5, 3), (7, 4, 3)])
+def test_an_impossible_grid_is_an_error(count, size, columns):
+    with pytest.raises(ValueError, match=f"{count} images of {size} pixels"):
+        plots.image_grid(np.zeros((count, size)), columns)
+
+
+def test_labels_are_moved_apart_and_no_further():
+    centres = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0]])
+    moved = plots.separate(centres, apart=1.0)
+    assert np.linalg.norm(moved[0] - moved[1]) == pytest.approx(1, abs=0.01)
+    assert moved[:2].mean(0) == pytest.approx([0.05, 0])  # to both sides alike
+    assert moved[2].tolist() == [5, 5]
+
+
+# Files
+
+
+def test_save_marks_the_title_writes_a_png_and_closes(home):
+    figure, _ = plt.subplots()
+    figure.suptitle("A title")
+    plots.save(figure, "name", results("quick", standin=True))
+    assert figure.get_suptitle() == "A title (quick preset, stand-in data)"
+    assert (paths.figures("quick", True) / "name.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_of_the_study_itself_needs_no_remark():
+    assert plots.remark(results("paper", standin=False)) == ""
+    assert plots.remark(results("paper", standin=True)) == "stand-in data"
+
+
+def test_the_same_figure_is_the_same_file(home, rng):
+    frame = [latent(rng, "e"), latent(rng, "s")]
+    contents = []
+    for _ in range(2):
+        plots.save(plots.latent_spaces(frame), "latent", results())
+        contents.append((paths.figures("quick", True) / "latent.png").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_the_page_needs_no_network_and_is_the_same_twice(home, rng):
+    _, arrays = latent(rng, "s")
+    file, again = (
+        plots.save_page(plots.sphere_page(arrays["latent"], arrays["labels"]), "sphere", results()) for _ in range(2)
+    )
+    html = file.read_text()
+    assert re.findall(r'<script[^>]* src="([^"]*)"', html) == ["plotly.min.js"]
+    assert "http://" not in html and "https://" not in html
+    assert (file.parent / "plotly.min.js").stat().st_size > 10**6
+    assert "stand-in data" in html
+    assert again.read_text() == html
+
+
+def test_the_page_holds_every_point_once(rng):
+    _, arrays = latent(rng, "s")
+    page = json.loads(plots.sphere_page(arrays["latent"], arrays["labels"]).to_json(engine="json"))
+    groups = [trace for trace in page["data"] if trace["type"] == "scatter3d" and trace["mode"] == "markers"]
+    assert [trace["name"] for trace in groups] == ["0", "1", "2"]
+    assert len({(trace["marker"]["color"], trace["marker"]["symbol"]) for trace in groups}) == 3
+
+
+def test_missing_arrays_are_named_with_the_command_that_makes_them(home, capsys):
+    found = plots.stored(results(), "latent", [{"d": 2, "space": "e"}, {"d": 2, "space": "s"}])
+    said = capsys.readouterr().out
+    assert found == []
+    assert "d=2,space=e; d=2,space=s" in said
+    assert "python -m svae_repro run mnist_vae --preset quick --seeds 0 --data standin" in said
+
+
+def test_stored_arrays_are_found_and_those_of_another_kind_are_not(tmp_path, capsys):
+    cells = []
+    for letter, arrays in (("e", {"latent": np.zeros((2, 2))}), ("s", {"validation_curve": np.zeros(3)})):
+        file = tmp_path / letter / "seed-0.json"
+        file.parent.mkdir()
+        np.savez(file.with_suffix(".npz"), **arrays)
+        cells.append({"configuration": {"d": 2, "space": letter}, "seed": 0, "path": file})
+    found = plots.stored(results(cells=cells), "latent", [cell["configuration"] for cell in cells])
+    assert [configuration["space"] for configuration, _ in found] == ["e"]
+    assert "d=2,space=s" in capsys.readouterr().out
+
+
+# Whole figures
+
+
+def table(rows) -> pd.DataFrame:
+    columns = ["method", "d", "metric", "mean", "std", "n", "published_mean", "published_std"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_log_likelihood_shows_ours_beside_the_papers(home):
+    frame = table(
+        [
+            ("N-VAE", 2, "LL", -130.0, 1.0, 2, -135.7, 0.8),
+            ("S-VAE", 2, "LL", -127.0, math.nan, 1, -132.5, 0.7),
+            ("N-VAE", 5, "LL", math.nan, math.nan, 0, -110.2, 0.2),
+            ("S-VAE", 5, "LL", math.nan, math.nan, 0, -108.4, 0.1),
+            ("S-VAE", 5, "KL", 13.0, 0.1, 2, 13.3, 0.1),
+        ]
+    )
+    figure = plots.log_likelihood(frame)
+    left, right = figure.axes
+    assert left.get_legend_handles_labels()[1] == ["N-VAE, paper", "S-VAE, paper", "N-VAE, ours", "S-VAE, ours"]
+    ours = right.containers[1].lines[0]
+    assert ours.get_ydata() == pytest.approx([3, math.nan], nan_ok=True)
+    plots.save(figure, "ll", results())
+
+
+def test_log_likelihood_without_published_numbers_shows_ours_only(home):
+    rows = [(method, 2, "LL", -40.0, 1.0, 2, math.nan, math.nan) for method in ("N-VAE", "S-VAE")]
+    figure = plots.log_likelihood(table(rows))
+    assert figure.axes[0].get_legend_handles_labels()[1] == ["N-VAE, ours", "S-VAE, ours"]
+    plots.save(figure, "ll", results())
+
+
+@pytest.mark.parametrize("letters", ["e", "s", "es"])
+def test_latent_spaces_have_a_panel_for_each_model_that_is_there(home, rng, letters):
+    figure = plots.latent_spaces([latent(rng, letter) for letter in letters])
+    assert [axes.name for axes in figure.axes] == [{"e": "rectilinear", "s": "hammer"}[letter] for letter in letters]
+    for axes in figure.axes:
+        assert {text.get_text() for text in axes.texts} >= {"0", "1", "2"}  # not by colour alone
+    plots.save(figure, "latent", results())
+
+
+@pytest.mark.parametrize("pixels", [64, 784])
+def test_decoded_images_have_the_size_the_arrays_have(home, rng, pixels):
+    images = rng.integers(0, 256, (100, pixels), dtype=np.uint8)
+    grids = [({"d": 2, "space": letter}, {"samples": images, "grid": images}) for letter in "es"]
+    for figure in (plots.samples(grids, "Samples"), plots.manifolds(grids)):
+        side = 10 * math.isqrt(pixels)
+        assert [axes.images[0].get_array().shape for axes in figure.axes] == [(side, side)] * 2
+        plots.save(figure, "images", results())
+
+
+def test_validation_curves_mark_the_epoch_whose_weights_were_kept(home, tmp_path):
+    cells = []
+    for letter, best in (("e", 3), ("s", 5)):
+        file = tmp_path / letter / "seed-0.json"
+        file.parent.mkdir()
+        np.savez(file.with_suffix(".npz"), validation_curve=np.linspace(200, 100, 6, dtype=np.float32))
+        configuration = {"d": 2, "space": letter}
+        cells.append({"configuration": configuration, "seed": 0, "path": file, "metrics": {"best_epoch": best}})
+    figure = plots.validation_curves(results(cells=cells), warmup=2)
+    curves = [line for line in figure.axes[0].lines if line.get_label().endswith("VAE")]
+    assert [line.get_markevery() for line in curves] == [[2], [4]]
+    assert [line.get_xdata()[0] for line in curves] == [1, 1]
+    plots.save(figure, "curves", results())

@@ -1,0 +1,129 @@
+"""Cells on disk: what is read and refused, and writing that is whole or absent."""
+
+import json
+
+import numpy as np
+import pytest
+
+from svae_repro import store
+from svae_repro.errors import UserError
+from svae_repro.store import Outcome, cell_path, read_cell, slug, write_atomically, write_cell
+
+PROVENANCE = {"commit": "c", "seconds": 1.0, "data": {"description": "hand-made", "sha256": "0"}}
+CONFIGURATION = {"d": 2, "space": "s"}
+
+
+@pytest.fixture
+def cell(tmp_path):
+    path = cell_path(tmp_path, "mnist_vae", CONFIGURATION, 3)
+    write_cell(path, "mnist_vae", CONFIGURATION, 3, Outcome({"LL": -1.5}, {"curve": np.arange(3)}), PROVENANCE)
+    return path
+
+
+def test_a_cell_lies_where_its_configuration_says_and_is_read_back(tmp_path, cell):
+    assert cell == tmp_path / "mnist_vae" / "d=2,space=s" / "seed-3.json"
+    expected = {
+        "experiment": "mnist_vae",
+        "configuration": CONFIGURATION,
+        "seed": 3,
+        "metrics": {"LL": -1.5},
+        "provenance": PROVENANCE,
+    }
+    assert json.loads(cell.read_text()) == expected
+    assert read_cell(cell) == expected | {"path": cell}
+    assert slug(CONFIGURATION) == cell.parent.name
+    with np.load(cell.with_suffix(".npz")) as arrays:
+        assert arrays["curve"].tolist() == [0, 1, 2]
+    assert sorted(file.name for file in cell.parent.iterdir()) == ["seed-3.json", "seed-3.npz"]
+
+
+def edited(**changes):
+    return lambda text: json.dumps(json.loads(text) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: b"",
+        lambda text: text[: len(text) // 2].encode(),
+        lambda text: b"[]",
+        lambda text: b"null",
+        lambda text: json.dumps(" ".join(store.KEYS)).encode(),
+        lambda text: b"\xff\xfe\x00",
+        lambda text: json.dumps({"seed": 3}).encode(),
+        edited(metrics=[1, 2]),
+        edited(configuration="d=2,space=s"),
+        edited(provenance={}),
+        edited(seed=4),
+        edited(configuration={"d": 2, "space": "e"}),
+    ],
+    ids=[
+        "empty",
+        "half",
+        "list",
+        "null",
+        "text",
+        "bytes",
+        "keys",
+        "metrics",
+        "configuration",
+        "provenance",
+        "seed",
+        "s/e",
+    ],
+)
+def test_what_is_no_cell_is_refused_in_one_line_with_file_and_remedy(cell, damage):
+    cell.write_bytes(damage(cell.read_text()))
+    with pytest.raises(UserError) as error:
+        read_cell(cell)
+    assert str(cell) in str(error.value) and "--fresh" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_writing_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "folder" / "file.txt"
+    write_atomically(path, lambda f: f.write(b"old"))
+
+    def fail(file):
+        file.write(b"new, but not all of")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"cannot write .*file.txt: No space left on device"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_other_errors_while_writing_leave_nothing_either(tmp_path):
+    def fail(file):
+        raise TypeError("not JSON")
+
+    with pytest.raises(TypeError):
+        write_atomically(tmp_path / "file.txt", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_provenance_outside_a_git_checkout_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.paths, "REPOSITORY", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert store._commit() == {"commit": "unknown", "dirty": None}
+
+
+def test_provenance_names_the_commit_and_whether_the_code_differs_from_it(tmp_path, monkeypatch):
+    import subprocess
+
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "svae_repro").mkdir()
+    (tmp_path / "svae_repro" / "code.py").write_text("a = 1\n")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    monkeypatch.setattr(store.paths, "REPOSITORY", tmp_path)
+    assert store._commit() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "notes.txt").write_text("not code")
+    assert store._commit()["dirty"] is False
+    (tmp_path / "svae_repro" / "code.py").write_text("a = 2\n")
+    assert store._commit()["dirty"] is True

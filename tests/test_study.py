@@ -1,0 +1,492 @@
+"""The study: cells are trained once and kept, whatever kills the process, whatever the back end."""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from svae_repro import paths, store, study, training
+from svae_repro.__main__ import main
+from svae_repro.errors import UserError
+from svae_repro.experiments import mnist_vae
+from svae_repro.experiments.mnist_vae import PRESETS, Settings
+from svae_repro.training import Schedule
+
+SMOKE = PRESETS["smoke"]
+TINY = replace(SMOKE, hidden=(8,), train_size=200, validation_size=50, test_size=50, samples=5, labelled=(20,))
+# Long enough to be killed in the middle: some hundred steps
+LONG = replace(TINY, schedule=Schedule(batch_size=20, warmup_epochs=3, patience=100, max_epochs=60))
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(PRESETS, "smoke", TINY)
+
+
+@pytest.fixture
+def long(monkeypatch):
+    monkeypatch.setitem(PRESETS, "smoke", LONG)
+
+
+def run(*options, expect=0):
+    """The command line in this process, on one job with the stand-in data."""
+    jobs = () if "--jobs" in options or "--backend" in options else ("--jobs", "1")
+    code = main(["run", "mnist_vae", "--preset", "smoke", "--data", "standin", *jobs, *options])
+    assert code == expect
+    torch.set_num_threads(1)
+
+
+def cells(home):
+    return sorted((home / "results" / "smoke-standin").rglob("seed-*.json"))
+
+
+def metrics(home):
+    return {str(file.relative_to(home)): json.loads(file.read_text())["metrics"] for file in cells(home)}
+
+
+def contents(home):
+    """Every file below a folder with its bytes and the time it was written."""
+    files = [file for file in home.rglob("*") if file.is_file()]
+    return {file: (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_mtime_ns) for file in files}
+
+
+def one_line(captured, *parts):
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1, captured.err
+    assert all(str(part) in captured.err for part in parts), captured.err
+
+
+@contextmanager
+def no_training():
+    """Training a cell in here is a failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mnist_vae, "run_cells", lambda job: pytest.fail(f"{job.configuration} {job.seeds} was trained"))
+        yield
+
+
+# Cells
+
+
+def test_a_cell_says_what_made_it(home, tiny):
+    before = time.time()
+    run("--where", "space=s", "--seeds", "3")
+    (file,) = cells(home)
+    assert file == home / "results" / "smoke-standin" / "mnist_vae" / "d=2,space=s" / "seed-3.json"
+    cell = json.loads(file.read_text())
+    assert list(cell) == ["experiment", "configuration", "seed", "metrics", "provenance"]
+    assert (cell["experiment"], cell["configuration"], cell["seed"]) == ("mnist_vae", {"d": 2, "space": "s"}, 3)
+    assert {"LL", "ELBO", "RE", "KL", "knn"} < set(cell["metrics"])
+    source = cell["provenance"]
+    git = ["git", "-C", str(paths.REPOSITORY), "rev-parse", "HEAD"]
+    assert source["commit"] in (subprocess.run(git, capture_output=True, text=True).stdout.strip(), "unknown")
+    assert source["dirty"] in (True, False, None)
+    assert source["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert source["versions"]["python"] == sys.version.split()[0] and source["versions"]["numpy"] == np.__version__
+    assert source["device"] and 0 < source["seconds"] < time.time() - before + 1
+    data = mnist_vae.load_data("standin", TINY)
+    assert (source["data"]["sha256"], source["data"]["standin"]) == (data.sha256, True)
+    assert abs(time.mktime(time.strptime(source["started"], "%Y-%m-%dT%H:%M:%S+00:00")) - time.timezone - before) < 60
+    assert source["settings"]["samples"] == 5
+    with np.load(file.with_suffix(".npz")) as arrays:
+        assert len(arrays["validation_curve"]) == cell["metrics"]["stopped_epoch"]
+    assert sorted(f.name for f in file.parent.iterdir()) == ["seed-3.json", "seed-3.npz"]  # and no checkpoint
+
+
+def test_present_means_done_and_fresh_means_again(home, tiny):
+    run("--where", "space=e")
+    before, first = contents(home), metrics(home)
+    assert len(first) == 2
+    with no_training():
+        run("--where", "space=e")
+    assert contents(home) == before
+    run("--where", "space=e", "--seeds", "1", "--fresh")
+    after = contents(home)
+    for file in before:
+        same = after[file] == before[file]
+        assert same == ("seed-0" in file.name), file
+    assert metrics(home) == first
+
+
+def test_only_what_is_missing_is_trained(home, tiny, monkeypatch):
+    run("--where", "space=e")
+    trained, original = [], mnist_vae.run_cells
+    monkeypatch.setattr(
+        mnist_vae, "run_cells", lambda job: trained.append((job.configuration["space"], job.seeds)) or original(job)
+    )
+    (home / "results/smoke-standin/mnist_vae/d=2,space=e/seed-1.json").unlink()
+    run()
+    assert trained == [("e", [1]), ("s", [0]), ("s", [1])]
+    assert len(cells(home)) == 4
+
+
+def test_seeds_given_twice_are_trained_once(home, tiny, monkeypatch):
+    trained, original = [], mnist_vae.run_cells
+    monkeypatch.setattr(mnist_vae, "run_cells", lambda job: trained.extend(job.seeds) or original(job))
+    run("--where", "space=e", "--seeds", "1,0-1,1")
+    assert trained == [1, 0]
+
+
+def test_load_finds_the_cells_in_order_and_their_arrays(home, tiny):
+    run("--seeds", "10,0,2", "--where", "space=s")
+    run("--seeds", "1", "--where", "space=e")
+    results = store.load("mnist_vae", "smoke", standin=True)
+    assert [(c["configuration"]["space"], c["seed"]) for c in results.cells] == [
+        ("e", 1),
+        ("s", 0),
+        ("s", 2),
+        ("s", 10),
+    ]
+    assert [c["seed"] for c in results.where(space="s", d=2)] == [0, 2, 10]
+    assert set(results.arrays(0, space="s")) >= {"validation_curve", "latent", "grid"}
+    assert results.arrays(7, space="s") is None
+    assert "stand-in" in results.data
+    assert store.load("mnist_vae", "smoke").cells == [] and results.wanted == 4
+    shown = study.obtain("mnist_vae", "smoke", train=False, data="standin")
+    assert [c["path"] for c in shown.cells] == [c["path"] for c in results.cells]
+
+
+def test_standin_results_never_lie_among_real_ones(home, tiny, monkeypatch):
+    run("--where", "space=e", "--seeds", "0")
+    assert [f.name for f in (home / "results").iterdir()] == ["smoke-standin"]
+    digits = mnist_vae.load_data("standin", TINY)
+    monkeypatch.setattr(mnist_vae, "load_data", lambda source, settings: replace(digits, standin=False))
+    run("--where", "space=e", "--seeds", "0")
+    assert sorted(f.name for f in (home / "results").iterdir()) == ["smoke", "smoke-standin"]
+
+
+@pytest.mark.parametrize("text", ["{", "", "null", '{"seed": 0}'])
+def test_a_broken_result_is_reported_kept_and_recomputed_only_with_fresh(home, tiny, capsys, text):
+    run("--where", "space=s")
+    good, path = metrics(home), cells(home)[0]
+    path.write_text(text)
+    before = contents(home)
+    capsys.readouterr()
+    with no_training():
+        run("--where", "space=s", expect=2)
+        one_line(capsys.readouterr(), path, "--fresh")
+        for command in ("status", "tables"):
+            assert main([command, "--preset", "smoke", "--standin"]) == 2
+            one_line(capsys.readouterr(), path, "--fresh")
+    assert contents(home) == before
+    run("--where", "space=s", "--seeds", path.stem.removeprefix("seed-"), "--fresh")
+    assert metrics(home) == good
+
+
+def test_a_result_without_the_numbers_of_its_table_is_reported(home, tiny, capsys):
+    run("--where", "space=s", "--seeds", "0")
+    (path,) = cells(home)
+    cell = json.loads(path.read_text())
+    del cell["metrics"]["LL"]
+    path.write_text(json.dumps(cell))
+    capsys.readouterr()
+    assert main(["tables", "--preset", "smoke", "--standin"]) == 2
+    one_line(capsys.readouterr(), path, "LL", "--fresh")
+
+
+def test_a_diverged_training_is_one_line_that_names_the_cell(home, monkeypatch, capsys):
+    bad = replace(TINY, schedule=replace(TINY.schedule, learning_rate=1e30))
+    monkeypatch.setitem(PRESETS, "smoke", bad)
+    run("--where", "space=e", "--seeds", "4", expect=2)
+    one_line(capsys.readouterr(), "mnist_vae d=2,space=e seeds [4]", "diverged")
+    assert cells(home) == []
+
+
+def test_runs_in_lockstep_are_stored_one_by_one(home, tiny, monkeypatch):
+    """What a GPU does, on a CPU: all missing seeds of a configuration are one task."""
+    run("--seeds", "0-2")
+    alone = metrics(home)
+    for file in cells(home)[1:3] + cells(home)[3:]:
+        file.unlink()
+    groups, original = [], mnist_vae.run_cells
+
+    def spy(job):
+        groups.append((job.configuration["space"], job.seeds, job.device, job.checkpoint.name))
+        job.device = "cpu"
+        return original(job)
+
+    monkeypatch.setattr(mnist_vae, "run_cells", spy)
+    monkeypatch.setattr(study, "resolve_device", lambda device: "cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    run("--seeds", "0-2")
+    assert groups == [("e", [1, 2], "cuda", "seeds-1-2.ckpt"), ("s", [0, 1, 2], "cuda", "seeds-0-1-2.ckpt")]
+    together = metrics(home)
+    assert set(together) == set(alone)
+    for name, expected in alone.items():
+        for key in ("LL", "ELBO", "KL"):
+            assert together[name][key] == pytest.approx(expected[key], rel=1e-5)  # float32, see test_training
+
+
+# Back ends
+
+
+def test_two_jobs_give_the_same_as_one(home, tmp_path, monkeypatch):
+    run("--where", "space=s", "--jobs", "2")
+    first = metrics(home)
+    monkeypatch.setenv("SVAE_HOME", str(tmp_path / "other"))
+    run("--where", "space=s", "--jobs", "1")
+    assert len(first) == 2 and metrics(tmp_path / "other") == first
+
+
+def test_a_dask_cluster_gives_the_same_as_this_machine(home, tiny, tmp_path, monkeypatch, capsys):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options, protocol="tcp://", silence_logs=50) as cluster:
+        run("--where", "space=s", "--backend", "dask", "--scheduler", cluster.scheduler_address)
+        assert "done (2 of 2" in capsys.readouterr().out
+        first = metrics(home)
+        # An error over there is one line here.
+        broken = replace(TINY, schedule=replace(TINY.schedule, learning_rate=1e30))
+        monkeypatch.setitem(PRESETS, "smoke", broken)
+        where = ("--where", "space=e", "--backend", "dask", "--scheduler", cluster.scheduler_address)
+        run(*where, expect=2)
+        one_line(capsys.readouterr(), "d=2,space=e", "diverged")
+        monkeypatch.setitem(PRESETS, "smoke", TINY)
+    monkeypatch.setenv("SVAE_HOME", str(tmp_path / "other"))
+    run("--where", "space=s")
+    assert len(first) == 2 and metrics(tmp_path / "other") == first
+
+
+# Time limits, kills, full disks
+
+
+def test_a_run_out_of_time_leaves_checkpoints_and_goes_on_to_the_same_result(home, tiny, tmp_path, monkeypatch, capsys):
+    # Two epochs a cell: the first call trains one epoch of the first cell, the second the other one and so on.
+    with monkeypatch.context() as patch:
+        clock, epochs, original = [0.0], [], training._State.record
+
+        def record(state, losses, seconds):
+            original(state, losses, seconds)
+            epochs.append(state.epoch)
+            clock[0] = 1e6  # from now on it is too late
+
+        patch.setattr(training._State, "record", record)
+        now, monotonic = time.time, time.monotonic
+        patch.setattr(study.time, "time", lambda: now() + clock[0])
+        patch.setattr(study.time, "monotonic", lambda: monotonic() + clock[0])
+        run("--where", "space=s", "--minutes", "5", expect=3)
+        said = capsys.readouterr().out
+        assert "time is up: 2 cells are not finished" in said and cells(home) == []
+        checkpoints = list(home.rglob("*.ckpt"))
+        assert [file.name for file in checkpoints] == ["seeds-0.ckpt"] and epochs == [1]
+    run("--where", "space=s")
+    assert not list(home.rglob("*.ckpt"))
+    monkeypatch.setenv("SVAE_HOME", str(tmp_path / "other"))
+    run("--where", "space=s")
+    assert metrics(home) == metrics(tmp_path / "other")
+
+
+def test_no_time_at_all_trains_nothing(home, tiny):
+    with no_training():
+        run("--minutes", "0", expect=3)
+    assert cells(home) == []
+
+
+CHILD = f"""
+import os, signal, sys, time
+from svae_repro import store, study, training
+from svae_repro.__main__ import main
+from svae_repro.experiments import mnist_vae
+from svae_repro.experiments.mnist_vae import Settings
+from svae_repro.training import Schedule
+mnist_vae.PRESETS["smoke"] = {LONG!r}
+training.CHECKPOINT_SECONDS = study._Reporter.SECONDS = 0.0
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@contextmanager
+def child(extra: str, *options: str):
+    """``run`` in a process of its own, which stores a checkpoint and prints a line after every epoch."""
+    script = CHILD + extra + '\nsys.exit(main(["run", "mnist_vae", *sys.argv[1:]]))'
+    command = [sys.executable, "-c", script, "--preset", "smoke", "--data", "standin", "--jobs", "1", *options]
+    process = subprocess.Popen(
+        command,
+        cwd=paths.REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(process, text: str) -> str:
+    for line in process.stdout:
+        if text in line:
+            return line
+    pytest.fail(f"the process ended without {text!r}: {process.stderr.read()}")
+
+
+def epoch_of(checkpoint) -> int:
+    return torch.load(checkpoint, weights_only=True)["epoch"]
+
+
+HALF_A_CHECKPOINT = """
+import torch
+save, calls = torch.save, []
+def half(content, path):
+    save(content, path)
+    calls.append(path)
+    if len(calls) == 5:
+        os.truncate(path, os.path.getsize(path) // 2)
+        kill()
+torch.save = half
+"""
+BETWEEN_ARRAYS_AND_CELL = "store.json.dumps = lambda *a, **k: kill()"
+
+
+def test_a_killed_run_leaves_no_broken_file_and_resumes_to_the_undisturbed_result(home, long, tmp_path, monkeypatch):
+    where = ("--where", "space=s", "--seeds", "0")
+    checkpoint = home / "results/smoke-standin/mnist_vae/d=2,space=s/seeds-0.ckpt"
+    with child("", *where) as process:  # killed from outside at no particular instant
+        wait_for(process, "epoch 8,")
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    first = epoch_of(checkpoint)
+    assert 7 <= first < 60 and cells(home) == []
+    with child(HALF_A_CHECKPOINT, *where) as process:  # killed with half of a checkpoint written
+        assert f"epoch {first + 1}," in wait_for(process, "epoch ")  # it goes on where the first one was
+        assert process.wait() == -signal.SIGKILL
+    assert epoch_of(checkpoint) == first + 4 and cells(home) == []
+    with child(BETWEEN_ARRAYS_AND_CELL, *where) as process:  # killed while the cell is written
+        wait_for(process, "epoch 60,")
+        assert process.wait() == -signal.SIGKILL
+    assert epoch_of(checkpoint) == 60 and cells(home) == []
+    assert store.load("mnist_vae", "smoke", standin=True).cells == []  # the leavings disturb nobody
+    run(*where)
+    assert not checkpoint.exists() and len(cells(home)) == 1
+    monkeypatch.setenv("SVAE_HOME", str(tmp_path / "other"))
+    run(*where)
+    assert metrics(home) == metrics(tmp_path / "other")
+    arrays = [store.load("mnist_vae", "smoke", standin=True).arrays(0)]
+    monkeypatch.setenv("SVAE_HOME", str(home))
+    arrays.append(store.load("mnist_vae", "smoke", standin=True).arrays(0))
+    assert arrays[0].keys() == arrays[1].keys()
+    assert all(np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0])
+
+
+def test_a_truncated_checkpoint_is_no_obstacle(home, tiny, tmp_path, monkeypatch):
+    folder = home / "results/smoke-standin/mnist_vae/d=2,space=s"
+    folder.mkdir(parents=True)
+    (folder / "seeds-0.ckpt").write_bytes(b"PK\x03\x04 half of a checkpoint")
+    run("--where", "space=s", "--seeds", "0")
+    assert [file.name for file in sorted(folder.iterdir())] == ["seed-0.json", "seed-0.npz"]
+
+
+SECOND_SEED_WAITS = """
+train = mnist_vae.run_cells
+mnist_vae.run_cells = lambda job: train(job) if job.seeds == [0] else (print("waiting", flush=True), time.sleep(60))
+"""
+
+
+def test_ctrl_c_keeps_the_finished_cells(home):
+    with child(SECOND_SEED_WAITS, "--where", "space=e", "--seeds", "0-1") as process:
+        wait_for(process, "waiting")
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.count("\n") == 1 and error.startswith("stopped") and "Traceback" not in error
+    assert [file.name for file in cells(home)] == ["seed-0.json"]
+    assert json.loads(cells(home)[0].read_text())["seed"] == 0
+
+
+@contextmanager
+def full_disk(size):
+    """No file may grow beyond ``size`` bytes, which looks to the writer like a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_line_and_no_partial_file(home, tiny, capsys):
+    run("--where", "space=e", "--seeds", "0")
+    before = contents(home)
+    capsys.readouterr()
+    with full_disk(1000):
+        run("--where", "space=s", "--seeds", "0", expect=2)
+    one_line(capsys.readouterr(), "seed-0.npz", "cannot write")
+    assert contents(home) == before
+
+
+def test_a_disk_too_full_for_a_checkpoint_is_one_line(home, tiny, capsys, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    with full_disk(1000):
+        run("--where", "space=s", "--seeds", "0", expect=2)
+    one_line(capsys.readouterr(), "seeds-0.ckpt", "cannot write")
+    assert contents(home) == {}
+
+
+def test_results_that_cannot_be_written_are_found_out_before_the_training(home, tiny, capsys):
+    (home / "results").write_text("a file where the folder should be")
+    with no_training():
+        run(expect=2)
+    one_line(capsys.readouterr(), "cannot write", home / "results")
+    assert [file.name for file in home.rglob("*")] == ["results"]
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    "text, seeds",
+    [("0", [0]), ("0-3", [0, 1, 2, 3]), ("7,2", [7, 2]), ("0-1,5,3-4", [0, 1, 5, 3, 4]), ("0,0-1", [0, 1])],
+)
+def test_seeds(text, seeds):
+    assert study.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,", ",1", "1,,2", "3-1", "-1", "1-", "1-2-3", "0.5", "1 2", "0-3,b"])
+def test_misspelt_seeds_are_one_line(text):
+    with pytest.raises(UserError, match="--seeds") as error:
+        study.parse_seeds(text)
+    assert repr(text) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_where():
+    assert study.parse_where("") == {} and study.parse_where("d=2,space=s") == {"d": "2", "space": "s"}
+    grid = mnist_vae.configurations(PRESETS["paper"])
+    assert study.select(grid, {}) == grid
+    assert study.select(grid, {"d": "5"}) == [{"d": 5, "space": "e"}, {"d": 5, "space": "s"}]
+    assert study.select(grid, {"d": "5", "space": "s"}) == [{"d": 5, "space": "s"}]
+
+
+@pytest.mark.parametrize("text", ["d", "d=", "=2", "d=2,", "d==2", "d=2=3", ","])
+def test_misspelt_where_is_one_line(text):
+    with pytest.raises(UserError, match="--where") as error:
+        study.parse_where(text)
+    assert "\n" not in str(error.value)
+
+
+def test_status_counts_what_is_done_running_and_missing(home, tiny):
+    run("--where", "space=s", "--seeds", "0")
+    folder = home / "results/smoke-standin/mnist_vae/d=2,space=e"
+    folder.mkdir()
+    (folder / "seeds-1.ckpt").touch()
+    lines = {tuple(line.split()[:2]): line.split()[2:5] for line in study.status("smoke", standin=True).splitlines()}
+    assert lines["mnist_vae", "d=2,space=s"] == ["1", "0", "1"]
+    assert lines["mnist_vae", "d=2,space=e"] == ["0", "1", "1"]
+    old = time.time() - 3600  # nothing has written to it for an hour: not running
+    os.utime(folder / "seeds-1.ckpt", (old, old))
+    assert "d=2,space=e          0        0        2" in study.status("smoke", standin=True)
+
+
+def test_settings_survive_as_text():
+    """What the killed processes above rest on."""
+    assert eval(repr(LONG), {"Settings": Settings, "Schedule": Schedule}) == LONG
