@@ -141,16 +141,22 @@ def latent_spaces(found: Found) -> Figure:
 
 
 def _sphere_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    centres = {k: np.ravel(longitude_latitude(points[labels == k].mean(0, keepdims=True))) for k in np.unique(labels)}
-    _digits(axes, *longitude_latitude(points), labels, centres, apart=0.28)
+    classes = np.unique(labels)
+    centres = np.stack(longitude_latitude(np.stack([points[labels == k].mean(0) for k in classes])), axis=1)
+    projection = axes.transProjection  # (longitude, latitude) -> the ellipse with half-axes sqrt(8) and sqrt(2)
+    flat = separate(projection.transform(centres), apart=0.24)
+    flat /= (np.linalg.norm(flat / np.sqrt([8, 2]), axis=1, keepdims=True) / 0.97).clip(1)  # stay inside it
+    centres = projection.inverted().transform(flat)
+    _digits(axes, *longitude_latitude(points), labels, dict(zip(classes, centres, strict=True)))
     axes.grid(alpha=0.3)
     axes.set_xticklabels([])  # they would lie across the points
     axes.tick_params(labelsize=8, labelcolor="grey")
 
 
 def _plane_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    centres = {k: np.median(points[labels == k], axis=0) for k in np.unique(labels)}
-    _digits(axes, *points.T, labels, centres, apart=0.14 * np.abs(points).max())
+    classes = np.unique(labels)
+    centres = separate(np.stack([np.median(points[labels == k], axis=0) for k in classes]), 0.14 * np.abs(points).max())
+    _digits(axes, *points.T, labels, dict(zip(classes, centres, strict=True)))
     angle = np.linspace(0, 2 * math.pi, 200)
     halo = [patheffects.withStroke(linewidth=2, foreground="white")]
     for mass in (0.5, 0.95):
@@ -161,11 +167,11 @@ def _plane_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     axes.set_box_aspect(1)
 
 
-def _digits(axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, centres: dict, apart: float) -> None:
-    """Every point as its digit, a large one near the centre of each class, no two of these closer than ``apart``."""
+def _digits(axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, centres: dict) -> None:
+    """Every point as its digit, a large one for each class at its place in ``centres``."""
     size = 16 if len(x) <= 3000 else 9
     halo = [patheffects.withStroke(linewidth=4, foreground="white")]
-    for k, centre in zip(centres, separate(np.array(list(centres.values())), apart), strict=True):
+    for k, centre in centres.items():
         colour, of_class = CLASS_COLOURS[k % 10], labels == k
         axes.scatter(x[of_class], y[of_class], size, [colour], marker=f"${k}$", linewidths=0, alpha=0.6)
         axes.text(

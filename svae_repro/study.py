@@ -149,7 +149,8 @@ def run(
             task.checkpoint.unlink(missing_ok=True)
             trained += len(task.seeds)
             bar.update(len(task.seeds))
-            left = (time.monotonic() - started) / trained * (total - trained) / 60
+            halves = min(jobs - 1, total - trained) / 2  # those still in training count as half done
+            left = (time.monotonic() - started) / (trained + halves) * (total - trained - halves) / 60
             who = f"{name} {slug(task.configuration)} seeds {task.seeds}"
             say(f"{who}: done ({trained} of {total}, about {left:.1f} min left)")
     if late:

@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from svae_repro import evaluation, study
 from svae_repro.experiments import circle
 from svae_repro.models import VAE
+from svae_repro.plots import aligned
 from svae_repro.spaces import space
 from svae_repro.store import Results
 from svae_repro.training import run_generators
@@ -57,6 +58,12 @@ def test_latent_angles_do_not_depend_on_where_the_plane_has_its_origin():
         circle.latent_angle(ring + np.array([40, -7]), "e2"), circle.latent_angle(ring, "e2"), atol=1e-12
     )
     np.testing.assert_allclose(circle.latent_angle(ring / 3, "s1"), ANGLES, atol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("turn", [0.0, 2.0, -3.1])
+def test_aligned_angles_undo_turn_and_reflection(sign, turn):
+    np.testing.assert_allclose(aligned(wrapped(sign * ANGLES + turn), ANGLES), ANGLES, atol=1e-12)
 
 
 def test_cluster_recovery_is_one_for_separate_clusters_whatever_their_names_and_near_zero_for_noise():
