@@ -80,6 +80,8 @@ def _dispatch(options: argparse.Namespace) -> int:
     elif options.command == "tables":
         from . import tables
 
+        if options.readme and (options.preset != "paper" or options.standin):
+            raise UserError("--readme is for the paper preset's tables on real data")
         written = tables.write(options.preset, options.standin)
         if options.readme:
             tables.write_readme(written)

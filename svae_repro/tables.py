@@ -81,8 +81,11 @@ class Table:
         word = "reproduced" if agree == total else "not reproduced" if agree < total / 2 else "partly"
         return f"{word}: {count}"
 
-    def markdown(self, headline_only: bool = False) -> str:
-        """The table as GitHub shows it: a line for each setting, a column for each method, then the paper's numbers."""
+    def markdown(self, brief: bool = False) -> str:
+        """The table as GitHub shows it: a line for each setting, a column for each method, then the paper's numbers.
+
+        ``brief`` leaves out all but the headline metrics, and settings without any run.
+        """
         setting = [k for k in self.keys if k != METHOD]
         methods = list(dict.fromkeys(self.frame[METHOD]))
         title = " (stand-in data)" if self.standin else ""
@@ -93,9 +96,10 @@ class Table:
         ]
         lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
         for key, group in self.frame.groupby(setting, sort=False):
-            if headline_only and key[setting.index("metric")] not in self.headline:
+            headline = key[setting.index("metric")] in self.headline
+            if brief and not (headline and group["n"].any()):
                 continue
-            best = winner(group) if key[setting.index("metric")] in self.headline else None
+            best = winner(group) if headline else None
             by_method = group.set_index(METHOD)
             ours = [_number(by_method.loc[m], *OURS, bold=m == best) for m in methods]
             paper = [] if self.standin else [_number(by_method.loc[m], *PUBLISHED) for m in methods]
@@ -188,7 +192,7 @@ README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end
 def summary(tables: list[Table]) -> str:
     """The headline rows of every table with its verdict, as they stand in the README."""
     parts = [
-        f"**{t.name.replace('table', 'Table ')}**: {t.verdict()}.\n\n{t.markdown(headline_only=True)}" for t in tables
+        f"**{t.name.replace('table', 'Table ')}**: {t.verdict()}.\n\n{t.markdown(brief=True)}" for t in tables
     ]
     return "\n".join(parts)
 

@@ -1,0 +1,27 @@
+"""The README is in step with the results, and its code runs."""
+
+import re
+
+from svae_repro import paths, store, tables
+
+README = (paths.REPOSITORY / "README.md").read_text()
+
+
+def test_tables_are_those_of_the_committed_results(monkeypatch):
+    monkeypatch.delenv("SVAE_HOME", raising=False)
+    built = tables.build(store.load("mnist_vae", "paper"))
+    (block,) = tables.README_BLOCK.findall(README)
+    assert block.strip() == tables.summary(built).strip(), "run: python -m svae_repro tables --readme"
+
+
+def test_the_example_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict = {}
+    exec(example, names)
+    assert names["h"].grad.isfinite().all() and names["kl"].shape == (64,)
+
+
+def test_every_named_path_exists():
+    for path in re.findall(r"^\| `([^`]+)`", README, flags=re.MULTILINE):
+        if "/" in path or path.endswith(".py"):
+            assert (paths.REPOSITORY / path).exists(), path
