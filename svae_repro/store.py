@@ -75,7 +75,7 @@ def cell_path(folder: Path, experiment: str, configuration: dict, seed: int) -> 
 
 def read_cell(path: Path) -> dict:
     """The cell stored in ``path``; a `UserError` naming the file if it cannot be read or is not a cell."""
-    remedy = "recompute it with --fresh"
+    remedy = f"recompute it with --fresh --where {path.parent.name} --seeds {path.stem.removeprefix('seed-')}"
     try:
         cell = json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -111,6 +111,8 @@ def run(
     device = resolve_device(device)
     if backend not in BACKENDS:
         raise UserError(f"unknown back end {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if fresh and minutes is not None:
+        raise UserError("--fresh starts anew every time and --minutes stops it: leave out one of them")
     if jobs is None:
         jobs = 1 if device == "cuda" else joblib.cpu_count()
     if jobs < 1:

@@ -191,9 +191,7 @@ README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end
 
 def summary(tables: list[Table]) -> str:
     """The headline rows of every table with its verdict, as they stand in the README."""
-    parts = [
-        f"**{t.name.replace('table', 'Table ')}**: {t.verdict()}.\n\n{t.markdown(brief=True)}" for t in tables
-    ]
+    parts = [f"**{t.name.replace('table', 'Table ')}**: {t.verdict()}.\n\n{t.markdown(brief=True)}" for t in tables]
     return "\n".join(parts)
 
 

@@ -73,12 +73,12 @@ def test_mean_deviation_and_number_of_runs(paper):
         assert found["n"] == len(VALUES[letter])
 
 
-def test_accuracies_are_per_cent_and_every_labelled_set_counts(paper):
+def test_accuracies_are_per_cent_and_a_run_is_the_mean_of_its_labelled_sets(paper):
     put(paper, 2, "e", 0, knn={"100": [0.5, 0.6], "600": [0.7, 0.8]})
     put(paper, 2, "e", 1, knn={"100": [0.7, 0.8], "600": [0.8, 0.9]})
     found = row(build()["table2"], method="N-VAE", d=2, labels=100)
-    assert (found["mean"], found["n"]) == (pytest.approx(65), 4)
-    assert found["std"] == pytest.approx(np.std([50, 60, 70, 80], ddof=1))
+    assert (found["mean"], found["n"]) == (pytest.approx(65), 2)
+    assert found["std"] == pytest.approx(np.std([55, 75], ddof=1))
     assert row(build()["table2"], method="N-VAE", d=2, labels=1000)["n"] == 0
 
 

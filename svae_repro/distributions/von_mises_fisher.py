@@ -221,7 +221,7 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
     denominator = torch.addcmul(1 - x, c, x)  # 1 - (1-c) x
     versine = torch.addcmul(c, c, x) / denominator
     log_acceptance = torch.addcmul((1 - m) * denominator.log(), kappa, c - versine)
-    some, which = (u_accept.log() <= log_acceptance).max(dim=0)
+    some, which = (~(u_accept.log() > log_acceptance)).max(dim=0)  # NaN is accepted, or it would be drawn for ever
     kept = versine.gather(0, which.unsqueeze(0)).squeeze(0)
     if not (capturing or some.all()):
         for run, own in enumerate([generator] if one else generator):  # each run goes on with its own numbers
