@@ -7,6 +7,7 @@ Exit codes: 0 done, 2 bad input or data that cannot be had, 3 time was up before
 """
 
 import argparse
+import os
 import sys
 
 from . import __version__, paths
@@ -55,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; finished cells are kept, and the same command resumes the others", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _dispatch(options: argparse.Namespace) -> int:

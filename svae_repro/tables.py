@@ -73,9 +73,12 @@ class Table:
         )
         count = f"{agree} of {total} comparisons between methods come out as in the paper"
         count += f", {against} the other way round" if against else ""
+        means = self.frame["verdict"][self.frame["verdict"] != ""]
+        if len(means):
+            count += f"; {(means == 'agrees').sum()} of {len(means)} means within three published standard deviations"
         missing = total - len(decided)
         if missing:
-            return f"open: {count}, {missing} lack the runs"
+            return f"open, {missing} of {total} comparisons lack the two runs they need: {count}"
         if self.preset != "paper":
             return f"not the paper's protocol ({self.preset} preset): {count}"
         word = "reproduced" if agree == total else "not reproduced" if agree < total / 2 else "partly"
