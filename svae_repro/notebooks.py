@@ -310,6 +310,15 @@ def _stop_gently() -> None:
         signal.signal(number, stop)
 
 
+def _keep_stdout() -> None:
+    """Leave kernels no terminal to write to: what they print reaches us through papermill, and would show twice."""
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def main(arguments: list[str] | None = None) -> int:
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
@@ -323,6 +332,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     _stop_gently()
     _set_kernel_environment(options.in_place)
+    _keep_stdout()
     return execute_all(notebooks, plans, options)
 
 

@@ -278,7 +278,7 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
         task.checkpoint.unlink(missing_ok=True)
     clock = time.monotonic()
     common = provenance(task.device, data, settings)  # now: the code on disk may change while it runs
-    title = f"{task.name} {slug(task.configuration)} seeds {task.seeds}"
+    reporter = _Reporter(f"{task.name} {slug(task.configuration)} seeds {task.seeds}", say)
     job = Job(
         task.configuration,
         task.seeds,
@@ -287,8 +287,8 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
         task.device,
         task.checkpoint,
         None if deadline is None else clock + deadline - time.time(),
-        _Reporter(title, say).epoch,
-        _Reporter(title, say).evaluation,
+        reporter.epoch,
+        reporter.evaluation,
     )
     try:
         outcomes = experiment.run_cells(job)
