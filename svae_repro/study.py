@@ -278,7 +278,8 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
         task.checkpoint.unlink(missing_ok=True)
     clock = time.monotonic()
     common = provenance(task.device, data, settings)  # now: the code on disk may change while it runs
-    reporter = _Reporter(f"{task.name} {slug(task.configuration)} seeds {task.seeds}", say)
+    title = f"{task.name} {slug(task.configuration)} seeds {task.seeds}"
+    reporter = _Reporter(title, say)
     job = Job(
         task.configuration,
         task.seeds,
