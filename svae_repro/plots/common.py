@@ -1,0 +1,62 @@
+"""What all figures share: styles, files, and what to say where a cell is missing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from plotly.offline import get_plotlyjs
+
+from .. import paths, store
+from ..store import Results
+
+# Colours that colour-blind readers tell apart (Okabe and Ito 2008); markers and line styles say the same again.
+METHOD_STYLES = {"N-VAE": {"color": "#0072B2", "marker": "o"}, "S-VAE": {"color": "#D55E00", "marker": "s"}}
+DOTS_PER_INCH = 150  # of the files; those in a notebook have matplotlib's own 100
+Found = list[tuple[dict, dict[str, np.ndarray]]]  # (configuration, arrays) of cells
+
+
+def remark(results: Results) -> str:
+    """What to know before comparing a figure with the paper's; empty for the paper preset on real data."""
+    preset = "" if results.preset == "paper" else f"{results.preset} preset"
+    return ", ".join(filter(None, (preset, "stand-in data" if results.standin else "")))
+
+
+def save(figure: Figure, name: str, results: Results) -> None:
+    """Write ``figure`` to ``figures/<preset>/<name>.png``, show it and close it; its title gets the `remark`."""
+    if note := remark(results):
+        figure.suptitle(f"{figure.get_suptitle()} ({note})".strip())
+    file = paths.figures(results.preset, results.standin) / f"{name}.png"
+    settings = {"dpi": DOTS_PER_INCH, "bbox_inches": "tight", "metadata": {"Software": None}}
+    store.write_atomically(file, lambda f: figure.savefig(f, format="png", **settings))
+    plt.show()
+    plt.close(figure)
+
+
+def save_page(page: go.Figure, name: str, results: Results) -> Path:
+    """Write a plotly figure to ``figures/<preset>/<name>.html`` and return that file.
+
+    The page needs no network: plotly.js lies beside it, one copy for all pages of the folder.
+    """
+    if note := remark(results):
+        page.update_layout(title_text=f"{page.layout.title.text or ''} ({note})".strip())
+    file = paths.figures(results.preset, results.standin) / f"{name}.html"
+    html = page.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False, "plotlyServerURL": ""})
+    store.write_atomically(file, lambda f: f.write(html.encode()))
+    library = file.with_name("plotly.min.js")
+    if not library.exists():
+        store.write_atomically(library, lambda f: f.write(get_plotlyjs().encode()))
+    return file
+
+
+def stored(results: Results, array: str, configurations: Sequence[dict]) -> Found:
+    """The cells of seed 0 that hold ``array``; it prints which are missing and how to make them."""
+    cells = [(c, results.arrays(**c) or {}) for c in configurations]
+    missing = [store.slug(c) for c, arrays in cells if array not in arrays]
+    if missing:
+        options = f"--preset {results.preset} --seeds 0" + " --data standin" * results.standin
+        print(f"Not there yet: {'; '.join(missing)} (seed 0).")
+        print(f"To make it: python -m svae_repro run {results.experiment} {options}")
+    return [(c, arrays) for c, arrays in cells if array in arrays]
