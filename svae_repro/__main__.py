@@ -88,7 +88,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             raise UserError("--readme is for the paper preset's tables on real data")
         written = tables.write(options.preset, options.standin)
         if options.readme:
-            tables.write_readme(written)
+            tables.write_readme()
         for table in written:
             print(f"{table.name} ({table.preset} preset)\n{table.markdown()}\n{table.verdict()}\n")
         print(f"written to {paths.results(options.preset, options.standin) / 'tables'}")

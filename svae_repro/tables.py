@@ -71,18 +71,20 @@ class Table:
         against = int(
             sum(a != b and "none" not in (a, b) for a, b in zip(decided["ours"], decided["paper"], strict=True))
         )
-        count = f"{agree} of {total} comparisons between methods come out as in the paper"
-        count += f", {against} the other way round" if against else ""
+        against = f", {against} the other way round" if against else ""
         means = self.frame["verdict"][self.frame["verdict"] != ""]
-        if len(means):
-            count += f"; {(means == 'agrees').sum()} of {len(means)} means within three published standard deviations"
+        agreement = f"{(means == 'agrees').sum()} of {len(means)} means lie within three published standard deviations"
         missing = total - len(decided)
         if missing:
-            return f"open, {missing} of {total} comparisons lack the two runs they need: {count}"
+            count = f"{missing} of {total} comparisons between methods lack the two runs they need"
+            if len(decided):
+                count += f", {agree} of the other {len(decided)} come out as in the paper{against}"
+            return f"open: {count}" + (f"; {agreement}" if len(means) else "")
+        count = f"{agree} of {total} comparisons between methods come out as in the paper{against}"
         if self.preset != "paper":
             return f"not the paper's protocol ({self.preset} preset): {count}"
         word = "reproduced" if agree == total else "not reproduced" if agree < total / 2 else "partly"
-        return f"{word}: {count}"
+        return f"{word}: {count}; {agreement}"
 
     def markdown(self, brief: bool = False) -> str:
         """The table as GitHub shows it: a line for each setting, a column for each method, then the paper's numbers.
@@ -192,14 +194,23 @@ def write(preset: str, standin: bool = False) -> list[Table]:
 README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 
 
-def summary(tables: list[Table]) -> str:
-    """The headline rows of every table with its verdict, as they stand in the README."""
-    parts = [f"**{t.name.replace('table', 'Table ')}**: {t.verdict()}.\n\n{t.markdown(brief=True)}" for t in tables]
+def summary(preset: str = "paper") -> str:
+    """What came out, as it stands in the README: claims on figures, and the headline rows of every table."""
+    parts = []
+    for name in experiments.NAMES:
+        experiment, results = experiments.load(name), store.load(name, preset)
+        if hasattr(experiment, "claims"):
+            rows = [f"| {claim} | {word} | {why} |" for claim, word, why in experiment.claims(results)]
+            head = f"**{experiment.TITLE}**, {len(results.cells)} of {results.wanted} runs:"
+            parts.append("\n".join([head, "", "| claim | verdict | numbers |", "| --- | --- | --- |", *rows, ""]))
+        for table in build(results):
+            title = table.name.replace("table", "Table ")
+            parts.append(f"**{title}** is {table.verdict()}.\n\n{table.markdown(brief=True)}")
     return "\n".join(parts)
 
 
-def write_readme(tables: list[Table]) -> None:
+def write_readme() -> None:
     """Put `summary` between the README's two marks."""
     readme = paths.REPOSITORY / "README.md"
-    text = README_BLOCK.sub(lambda _: "\n" + summary(tables) + "\n", readme.read_text())
+    text = README_BLOCK.sub(lambda _: "\n" + summary() + "\n", readme.read_text())
     store.write_atomically(readme, lambda f: f.write(text.encode()))

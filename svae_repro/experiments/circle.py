@@ -50,6 +50,7 @@ MODELS = {
     "n-beta": ("e2", 0.1, "N-VAE, β = 0.1"),
     "s": ("s1", 1.0, "S-VAE"),
 }
+TITLE = "Figure 1"
 TABLES: dict = {}  # the paper has no numbers for Figure 1
 
 
