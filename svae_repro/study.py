@@ -9,6 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -259,7 +260,13 @@ def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None
         return
     with joblib.parallel_config(backend=backend, n_jobs=jobs):
         parallel = joblib.Parallel(return_as="generator_unordered" if backend == "loky" else "list")
-        yield from parallel(joblib.delayed(_perform)(task, deadline, 1, _print) for task in tasks)
+        try:
+            yield from parallel(joblib.delayed(_perform)(task, deadline, 1, _print) for task in tasks)
+        except BrokenExecutor:
+            raise UserError(
+                "a process that trains was killed, perhaps for want of memory: finished cells are kept; "
+                "run the same command again, if need be with fewer --jobs"
+            ) from None
 
 
 def _print(line: str) -> None:

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
+import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from svae_repro import paths, store, study, training
 from svae_repro.__main__ import main
@@ -338,6 +340,7 @@ def epoch_of(checkpoint) -> int:
 
 HALF_A_CHECKPOINT = """
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 save, calls = torch.save, []
 def half(content, path):
     save(content, path)
@@ -491,3 +494,12 @@ def test_status_counts_what_is_done_running_and_missing(home, tiny):
 def test_settings_survive_as_text():
     """What the killed processes above rest on."""
     assert eval(repr(LONG), {"Settings": Settings, "Schedule": Schedule}) == LONG
+
+
+def test_a_killed_worker_is_one_line(home, tiny, capsys, monkeypatch):
+    def killed(*arguments):
+        raise TerminatedWorkerError("a worker process was unexpectedly terminated")
+
+    monkeypatch.setattr(joblib.Parallel, "__call__", killed)
+    run("--where", "space=e", "--jobs", "2", expect=2)
+    one_line(capsys.readouterr(), "killed", "--jobs")
