@@ -305,7 +305,7 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
     except FloatingPointError as error:
         raise UserError(f"{title}: {error}") from None
     seconds = (time.monotonic() - clock) / len(task.seeds)
-    return task, (outcomes, [common | {"seconds": round(max(seconds, o.training_seconds), 1)} for o in outcomes])
+    return task, (outcomes, [common | {"seconds": round(max(seconds, o.training_seconds), 3)} for o in outcomes])
 
 
 class _Reporter:
