@@ -4,7 +4,6 @@ A cell is an experiment, a configuration and a seed. It is stored as
 ``results/<preset>/<experiment>/<configuration>/seed-<k>.json`` with a ``.npz`` beside it where a figure needs arrays.
 """
 
-import contextlib
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ import torch
 
 from . import experiments, paths
 from .errors import UserError
+from .files import whole_or_absent
 
 KEYS = ("experiment", "configuration", "seed", "metrics", "provenance")
 RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
@@ -152,20 +152,14 @@ def write_cell(path: Path, name: str, configuration: dict, seed: int, outcome: O
 
 
 def write_atomically(path: Path, write: Callable) -> None:
-    """Call ``write`` on a temporary binary file beside ``path`` and rename it; a `UserError` if that is impossible."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write ``path`` whole or not at all by calling ``write`` on a binary file; a `UserError` if that is impossible."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with whole_or_absent(path) as temporary, open(temporary, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; nothing that was finished is lost") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

@@ -136,7 +136,7 @@ def run(
             else:
                 missing.append(seed)
         groups = [missing] if device == "cuda" and missing else [[seed] for seed in missing]
-        tasks += [_Task(name, preset, configuration, group, source, device, folder, minutes, fresh) for group in groups]
+        tasks += [_Task(name, preset, configuration, group, source, device, folder, fresh) for group in groups]
     total = sum(len(task.seeds) for task in tasks)
     say(f"{name}, {preset} preset: {done} cells done, {total} to train ({data.description})")
     started, trained, late = time.monotonic(), 0, 0
@@ -154,8 +154,7 @@ def run(
             bar.update(len(task.seeds))
             halves = min(jobs - 1, total - trained) / 2  # those still in training count as half done
             left = (time.monotonic() - started) / (trained + halves) * (total - trained - halves) / 60
-            who = f"{name} {slug(task.configuration)} seeds {task.seeds}"
-            say(f"{who}: done ({trained} of {total}, about {left:.1f} min left)")
+            say(f"{task.title}: done ({trained} of {total}, about {left:.1f} min left)")
     if late:
         say(f"time is up: {late} cells are not finished; the same command goes on from their checkpoints")
     results = load(name, preset, data.standin)
@@ -243,8 +242,11 @@ class _Task:
     source: str
     device: str
     folder: Path
-    minutes: float | None
     fresh: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {slug(self.configuration)} seeds {self.seeds}"
 
     @property
     def checkpoint(self) -> Path:
@@ -285,8 +287,7 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
         task.checkpoint.unlink(missing_ok=True)
     clock = time.monotonic()
     common = provenance(task.device, data, settings)  # now: the code on disk may change while it runs
-    title = f"{task.name} {slug(task.configuration)} seeds {task.seeds}"
-    reporter = _Reporter(title, say)
+    reporter = _Reporter(task.title, say)
     job = Job(
         task.configuration,
         task.seeds,
@@ -303,7 +304,7 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
     except OutOfTime:
         return task, None
     except FloatingPointError as error:
-        raise UserError(f"{title}: {error}") from None
+        raise UserError(f"{task.title}: {error}") from None
     seconds = (time.monotonic() - clock) / len(task.seeds)
     return task, (outcomes, [common | {"seconds": round(max(seconds, o.training_seconds), 3)} for o in outcomes])
 

@@ -4,9 +4,7 @@ All random numbers of an epoch come from generators seeded by (run seed, epoch),
 trains to the same result alone or in lockstep with others, and a checkpoint needs no random state: the epoch is it.
 """
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UserError
+from .files import whole_or_absent
 
 CHECKPOINT_SECONDS = 45.0
 
@@ -192,19 +191,14 @@ class _State:
 
     def save(self) -> None:
         """Write the checkpoint whole or not at all."""
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         content = {name: getattr(self, name) for name in ("identity", "best", *self.SCALARS)}
         content |= {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.save(content, temporary)
-            os.replace(temporary, self.path)
+            with whole_or_absent(self.path) as temporary:
+                torch.save(content, temporary)
         except (OSError, RuntimeError) as error:  # torch's writer raises a RuntimeError of many lines on a full disk
             reason = getattr(error, "strerror", None) or "no space left, or the folder is gone"
             raise UserError(f"cannot write the checkpoint {self.path}: {reason}") from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def _load(self) -> None:
         device = next(self.model.parameters()).device

@@ -11,12 +11,10 @@ usual library. `read` then returns bytes that are the published ones, to the bit
 import errno
 import hashlib
 import http.client
-import os
 import socket
 import tempfile
 import threading
 import urllib.request
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import TypeVar
 
 from svae_repro import paths
 from svae_repro.errors import UserError
+from svae_repro.files import whole_or_absent
 
 SOURCES = ("auto", "real", "standin")
 PATIENCE = 8.0  # seconds to wait for a silent host
@@ -121,16 +120,9 @@ def _verified(path: Path, sha256: str, remedy: str) -> bytes:
 
 
 def _store(content: bytes, path: Path, needed: bool) -> None:
-    # First under a name of its own, then renamed: a killed copy leaves no half file under the name that is looked up,
-    # and processes that store the same file at once do not meet.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_or_absent(path) as temporary:
             temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         if needed or error.errno not in _READ_ONLY:
             remedy = "free some space, or set SVAE_HOME to a folder that can be written"

@@ -238,17 +238,22 @@ def _place(loc: Tensor, theta: Tensor, around: Tensor) -> Tensor:
     A Householder reflection takes the first axis to loc. Of the two that do, up to sign, the one that never divides by
     a small number is chosen: its normal is loc + e1 or loc - e1, whichever is longer.
     """
-    local, normal, scale, _ = _householder(loc, theta.cos(), theta.sin(), around)
-    return local - normal * ((local * normal).sum(-1, keepdim=True) / scale)
+    local, normal, _, _, turned = _householder(loc, theta.cos(), theta.sin(), around)
+    return local - normal * turned
 
 
-def _householder(loc: Tensor, cos: Tensor, sin: Tensor, around: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Point before the reflection, mirror normal, half that normal's squared length, sign of the mirrored axis."""
+def _householder(loc: Tensor, cos: Tensor, sin: Tensor, around: Tensor) -> tuple[Tensor, ...]:
+    """What the reflection that makes a sample is made of.
+
+    Returns the point ``local`` before it, the mirror's normal and half its squared length, the sign of the mirrored
+    axis, and the multiple of the normal that takes ``local`` to the sample.
+    """
     first = loc[..., :1]
     sign = torch.ones_like(first).copysign(first)
     local = torch.cat([-sign * cos.unsqueeze(-1), sin.unsqueeze(-1) * around], dim=-1).to(loc.dtype)
     normal = torch.cat([first + sign, loc[..., 1:]], dim=-1)
-    return local, normal, 1 + sign * first, sign
+    scale = 1 + sign * first
+    return local, normal, scale, sign, (local * normal).sum(-1, keepdim=True) / scale
 
 
 class _ImplicitSample(torch.autograd.Function):
@@ -257,8 +262,7 @@ class _ImplicitSample(torch.autograd.Function):
     @staticmethod
     def forward(ctx, loc: Tensor, kappa: Tensor, ratio: Tensor, theta: Tensor, around: Tensor) -> Tensor:
         cos, sin = theta.cos(), theta.sin()
-        local, normal, scale, sign = _householder(loc, cos, sin, around)
-        turned = (local * normal).sum(-1, keepdim=True) / scale
+        local, normal, scale, sign, turned = _householder(loc, cos, sin, around)
         ctx.save_for_backward(kappa, ratio, theta, cos, sin, around, local, normal, scale, sign, turned)
         return torch.addcmul(local, normal, turned, value=-1)
 

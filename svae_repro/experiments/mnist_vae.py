@@ -11,7 +11,7 @@ in the paper preset, and counts as one run with their mean: sets of one model ar
 stand where the paper has 20 runs, and standard deviations are between models.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -39,7 +39,6 @@ class Settings:
     labelled: tuple[int, ...] = (100, 600, 1000)
     labelled_sets: int = 2
     neighbours: int = 5
-    arrays: bool = field(default=True)  # keep latent points and decoded images of seed 0 for the figures
 
 
 PRESETS = {
@@ -135,7 +134,7 @@ def run_cells(job: Job) -> list[Outcome]:
         metrics["validation_loss"] = fitted.best_loss[run]
         curve = [losses[run] for losses in fitted.validation_curve[: fitted.stopped_epoch[run]]]
         arrays = {"validation_curve": np.array(curve, np.float32)}
-        if settings.arrays and seed == 0:
+        if seed == 0:
             arrays |= _figure_arrays(model, run, images, modes["test"][run])
         outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(seeds)))
     return outcomes
