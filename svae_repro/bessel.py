@@ -1,7 +1,7 @@
 """Modified Bessel functions of the first kind, as a von Mises-Fisher distribution needs them.
 
 For a fixed order, all that is hard in these functions is smooth in t = nu / sqrt(x^2 + nu^2) on [0, 1], nu = order + 1:
-a Chebyshev series of some 20 to 120 terms, computed once for an order, evaluates them and their derivatives with one
+a Chebyshev series of some 20 to 100 terms, computed once for an order, evaluates them and their derivatives with one
 cosine and one matrix product. There is no branch on data and no detour through SciPy, so the functions run on any
 device and inside a CUDA graph.
 
@@ -20,6 +20,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 import torch
+from numpy.polynomial import Chebyshev
 from torch import Tensor
 
 SERIES_NODES = 128
@@ -131,7 +132,7 @@ class _Log0F1(torch.autograd.Function):
 def _evaluate(series: tuple[Tensor, Tensor], t: Tensor) -> Tensor:
     """Chebyshev series on [0, 1] of several functions, as `_series` returns it, at t [...] -> [..., functions]."""
     degrees, coefficients = series
-    return torch.cos(t.sqrt().acos().unsqueeze(-1) * degrees) @ coefficients
+    return torch.cos((t.sqrt().asin() - math.pi / 2).unsqueeze(-1) * degrees) @ coefficients
 
 
 @lru_cache(maxsize=256)
@@ -156,16 +157,18 @@ def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
     log_iv = raised + (e.series / e.descent).log()
     at_0 = -order * math.log(big / nu) + (big - nu) - 0.5 * math.log(big / nu)
     at_0 += math.log(_debye_at_one(big)) - math.fsum(math.log(big / k) for k in _recurrence_orders(order, big))
-    # A'' from A' = 1 - A^2 - (2v+1) A/x with A/x = q
-    curvature = -(2 * e.q * e.slope + (2 * order + 1) * e.q_slope / x) * s**4
-    values = torch.stack([log_iv, log_iv - at_0, e.q * (nu + s), e.slope * s**2, curvature], dim=-1)
+    values = torch.stack([log_iv, log_iv - at_0, e.q * (nu + s), e.slope * s**2], dim=-1)
     # The multiples of the angles are reduced as integers: rounding them would leave noise in the high coefficients.
     multiples = torch.outer(torch.arange(SERIES_NODES), odd) % (4 * SERIES_NODES)
     cosines = torch.cos(multiples.double() * (math.pi / 2 / SERIES_NODES))
     coefficients = cosines @ values * (2 / SERIES_NODES)
     coefficients[0] /= 2
-    # Below these sizes, relative to a column's largest or 1, coefficients are rounding errors of the values.
-    noise = torch.tensor([3e-15, 3e-15, 3e-15, 3e-15, 1e-12], dtype=torch.float64)
+    # With A' s^2 = p(t) the second derivative is A'' s^4 / x = -t p'(t) - 2 p(t).
+    p = Chebyshev(coefficients[:, 3].numpy(), domain=[0, 1])
+    curvature = -Chebyshev.identity(domain=[0, 1]) * p.deriv() - 2 * p
+    coefficients = torch.column_stack([coefficients, torch.from_numpy(curvature.coef)])
+    # Below these sizes, relative to a column's largest or 1, coefficients are mostly rounding errors of the values.
+    noise = torch.tensor([3e-15, 3e-15, 3e-15, 5e-15, 1e-11], dtype=torch.float64)
     relevant = coefficients.abs() > noise * coefficients.abs().amax(0).clamp_min(1)
     terms = int(relevant.any(1).nonzero().max()) + 1
     degrees = 2 * torch.arange(terms, dtype=torch.float64)
@@ -180,11 +183,9 @@ class _Expansion(NamedTuple):
     descent: Tensor  # product of (V+s) q_k over the orders passed on the way down
     q: Tensor  # I_(v+1) / (x I_v)
     slope: Tensor  # d/dx of x q
-    q_slope: Tensor  # dq/dx
 
 
 def _expand(order: float, x: Tensor) -> _Expansion:
-    # At least one step down: it yields dq/dx as a sum of terms of one sign.
     big = order + max(1, math.ceil(LOWEST_EXPANSION_ORDER - order))
     x2 = x * x
     s2 = x2 + big * big
@@ -202,12 +203,10 @@ def _expand(order: float, x: Tensor) -> _Expansion:
     orders = _recurrence_orders(order, big)
     product = 1.0
     for k in orders:
-        q_above, slope_above = q, slope
         q = 1 / (x2 * q + 2 * k)
         slope = q * q * (2 * k - x2 * slope)
         product = product * q
-    q_slope = -(q * q) * x * (q_above + slope_above)
-    return _Expansion(big, s, v_plus_s, series, product * v_plus_s ** len(orders), q, slope, q_slope)
+    return _Expansion(big, s, v_plus_s, series, product * v_plus_s ** len(orders), q, slope)
 
 
 def _recurrence_orders(order: float, big: float) -> list[float]:

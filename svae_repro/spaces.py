@@ -78,7 +78,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         wide = x.double() + SHORTEST_DIRECTION
-        norm = wide.norm(dim=-1, keepdim=True)
+        norm = (wide * wide).sum(-1, keepdim=True).sqrt()
         unit = (wide / norm).to(x.dtype)
         ctx.save_for_backward(unit, norm)
         return unit

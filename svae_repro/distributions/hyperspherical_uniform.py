@@ -1,32 +1,13 @@
 """The uniform distribution on a hypersphere, prior of the S-VAE."""
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 
 from .noise import Generators, draw
-
-
-class UnitVector(constraints.Constraint):
-    """Vectors of length one, to the precision that normalising in their dtype leaves."""
-
-    is_discrete = False
-    event_dim = 1
-
-    def check(self, value: Tensor) -> Tensor:
-        tolerance = 100 * torch.finfo(value.dtype).eps * max(1.0, math.sqrt(value.shape[-1]))
-        return (value.norm(dim=-1) - 1).abs() <= tolerance
-
-
-unit_vector = UnitVector()
-
-
-def log_surface_area(m: int) -> float:
-    """Logarithm of the surface area of the unit sphere in R^m (Davidson et al. 2018, Eq. 10 with r = 1), in nats."""
-    return math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2)
+from .sphere import log_surface_area, unit_vector
 
 
 class HypersphericalUniform(Distribution):

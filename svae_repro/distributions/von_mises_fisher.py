@@ -20,10 +20,11 @@ from torch.distributions import Distribution, constraints, register_kl
 from torch.distributions.utils import lazy_property
 
 from ..bessel import Log0F1, log_0f1
-from .hyperspherical_uniform import HypersphericalUniform, log_surface_area, unit_vector
+from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators, draw
+from .sphere import log_surface_area, place, unit_vector
 
-PROPOSALS = 8  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
+PROPOSALS = 6  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
 SMALL_BATCH = 4096
 QUADRATURE_NODES = 20
 QUADRATURE_REACH = 8.0  # in units of 1 / sqrt(kappa + m - 2), which bounds the standard deviation of theta
@@ -108,9 +109,11 @@ class VonMisesFisher(Distribution):
         """Exact samples [*sample_shape, ..., m], reparameterised implicitly: unbiased gradients in both parameters."""
         shape = self._extended_shape(sample_shape)[:-1]
         kappa = self._kappa
-        theta = sample_angle(kappa.detach().expand(shape), self.dim, generator, runs_axis=len(sample_shape))
-        around = self._directions(shape, generator, len(sample_shape))
-        return _ImplicitSample.apply(self.loc, kappa, self._log_normalizer.ratio.detach(), theta, around)
+        runs_axis = len(sample_shape)
+        theta = sample_angle(kappa.detach().expand(shape), self.dim, generator, runs_axis)
+        if kappa.requires_grad:
+            theta = _ImplicitAngle.apply(kappa, self._log_normalizer.ratio.detach(), theta, self.dim)
+        return place(self.loc, theta, generator, runs_axis)
 
     def rsample_rejection(self, sample_shape=(), generator: Generators = None) -> tuple[Tensor, Tensor]:
         """The paper's own estimator: samples reparameterised through the accepted proposal, and log(g / r).
@@ -131,14 +134,8 @@ class VonMisesFisher(Distribution):
         log_ratio = kappa * (1 - versine) - self._log_normalizer.value
         # w has derivative -c (2 - c) / denominator^2 in x, and 1 - w^2 = c (2 - c) (1 - x^2) / denominator^2.
         log_ratio = log_ratio + (self.dim - 1) / 2 * ((c * (2 - c)).log() - 2 * denominator.log())
-        theta = _angle(versine)
-        around = self._directions(shape, generator, len(sample_shape))
-        return _place(self.loc, theta, around), log_ratio.to(self.concentration.dtype)
-
-    def _directions(self, shape: torch.Size, generator: Generators, runs_axis: int) -> Tensor:
-        """Uniform points [*shape, m-1] of the sphere S^(m-2) of directions around loc."""
-        x = draw(torch.randn, (*shape, self.dim - 1), generator, self.loc.device, runs_axis=runs_axis)
-        return x / x.norm(dim=-1, keepdim=True)
+        z = place(self.loc, _angle(versine), generator, runs_axis=len(sample_shape))
+        return z, log_ratio.to(self.concentration.dtype)
 
 
 @register_kl(VonMisesFisher, HypersphericalUniform)
@@ -232,56 +229,20 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
     return kept
 
 
-def _place(loc: Tensor, theta: Tensor, around: Tensor) -> Tensor:
-    """Unit vectors [..., m] at angle ``theta`` [...] from ``loc``, in the direction ``around`` [..., m-1] around it.
-
-    A Householder reflection takes the first axis to loc. Of the two that do, up to sign, the one that never divides by
-    a small number is chosen: its normal is loc + e1 or loc - e1, whichever is longer.
-    """
-    local, normal, _, _, turned = _householder(loc, theta.cos(), theta.sin(), around)
-    return local - normal * turned
-
-
-def _householder(loc: Tensor, cos: Tensor, sin: Tensor, around: Tensor) -> tuple[Tensor, ...]:
-    """What the reflection that makes a sample is made of.
-
-    Returns the point ``local`` before it, the mirror's normal and half its squared length, the sign of the mirrored
-    axis, and the multiple of the normal that takes ``local`` to the sample.
-    """
-    first = loc[..., :1]
-    sign = torch.ones_like(first).copysign(first)
-    local = torch.cat([-sign * cos.unsqueeze(-1), sin.unsqueeze(-1) * around], dim=-1).to(loc.dtype)
-    normal = torch.cat([first + sign, loc[..., 1:]], dim=-1)
-    scale = 1 + sign * first
-    return local, normal, scale, sign, (local * normal).sum(-1, keepdim=True) / scale
-
-
-class _ImplicitSample(torch.autograd.Function):
-    """Samples as a function of loc and kappa, with theta held at a fixed value of its distribution function."""
+class _ImplicitAngle(torch.autograd.Function):
+    """theta as a function of kappa, held at a fixed value of its distribution function; ``ratio`` is A(kappa)."""
 
     @staticmethod
-    def forward(ctx, loc: Tensor, kappa: Tensor, ratio: Tensor, theta: Tensor, around: Tensor) -> Tensor:
-        cos, sin = theta.cos(), theta.sin()
-        local, normal, scale, sign, turned = _householder(loc, cos, sin, around)
-        ctx.save_for_backward(kappa, ratio, theta, cos, sin, around, local, normal, scale, sign, turned)
-        return torch.addcmul(local, normal, turned, value=-1)
+    def forward(ctx, kappa: Tensor, ratio: Tensor, theta: Tensor, m: int) -> Tensor:
+        ctx.save_for_backward(kappa, ratio, theta)
+        ctx.m = m
+        return theta.view_as(theta)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
-        kappa, ratio, theta, cos, sin, around, local, normal, scale, sign, turned = ctx.saved_tensors
-        along = (grad * normal).sum(-1, keepdim=True) / scale
-        grad_loc = grad_kappa = None
-        if ctx.needs_input_grad[0]:
-            grad_loc = -torch.addcmul(turned * grad, along, local)
-            grad_loc[..., :1] += along * turned * sign
-            grad_loc = grad_loc.sum_to_size(normal.shape)
-        if ctx.needs_input_grad[1]:
-            reflected = torch.addcmul(grad, normal, along, value=-1).double()
-            by_theta = torch.cat([sign * sin.unsqueeze(-1), cos.unsqueeze(-1) * around], dim=-1)
-            slope = angle_slope(kappa, theta, ratio, around.shape[-1] + 1)
-            grad_kappa = ((reflected * by_theta).sum(-1) * slope).sum_to_size(kappa.shape)
-        return grad_loc, grad_kappa, None, None, None
+        kappa, ratio, theta = ctx.saved_tensors
+        return (grad * angle_slope(kappa, theta, ratio, ctx.m)).sum_to_size(kappa.shape), None, None, None
 
 
 def angle_slope(kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:
@@ -292,17 +253,20 @@ def angle_slope(kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:
     nothing cancels, and Gauss-Legendre nodes cover the part next to theta where the integrand lives.
     """
     nodes, weights = _gauss_legendre(kappa.device)
-    kappa, theta, ratio = kappa.unsqueeze(-1), theta.clamp_min(1e-150).unsqueeze(-1), ratio.unsqueeze(-1)
+    kappa, ratio = kappa.unsqueeze(-1), ratio.unsqueeze(-1)
+    theta = theta.clamp(1e-150, math.pi).unsqueeze(-1)  # at 0 the ratio of sines would be 0 / 0
+    sin = theta.sin()
     lead = theta.cos() - ratio
-    room = torch.where(lead < 0, math.pi - theta, theta)  # towards pi or, where cos(theta) > A, towards 0
-    reach = torch.minimum(room, QUADRATURE_REACH / (kappa + (m - 2)).sqrt()).copysign(-lead)
+    width = QUADRATURE_REACH / (kappa + (m - 2)).sqrt()
+    reach = (theta - width.copysign(lead)).clamp(0, math.pi) - theta  # towards 0 where cos(theta) > A, or towards pi
     half_step = reach * nodes
     fall = half_step.sin() * (theta + half_step).sin()  # (cos(theta) - cos(phi)) / 2 at phi = theta + 2 half_step
     exponent = -2 * kappa * fall
     if m > 2:
-        ratio_of_sines = torch.add(theta, half_step, alpha=2).sin() / theta.sin()
+        ratio_of_sines = torch.add(theta, half_step, alpha=2).sin() / sin
         exponent = torch.add(exponent, ratio_of_sines.log(), alpha=m - 2)
-    return (torch.add(lead, fall, alpha=-2) * exponent.exp()) @ weights * reach.squeeze(-1)
+    integrand = torch.add(lead, fall, alpha=-2) * exponent.exp()
+    return (integrand * weights).sum(-1) * reach.squeeze(-1)
 
 
 @lru_cache(maxsize=8)

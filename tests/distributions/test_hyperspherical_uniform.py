@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from svae_repro.distributions import HypersphericalUniform
-from svae_repro.distributions.hyperspherical_uniform import log_surface_area
+from svae_repro.distributions.sphere import log_surface_area
 
 RATE = 1e-3  # at which a statistical test fails by chance, over its whole grid
 

@@ -376,9 +376,8 @@ def test_kl_to_uniform_and_its_gradient(m, dtype):
         assert value == pytest.approx(float(exact_uniform_kl(m, k)), rel=RELATIVE[dtype], abs=parts_rounding(k)), (
             f"kappa={k}"
         )
-        # A + kappa A' - A: measured 1.6e-16, or 1.5e-14 relative where A itself is small
-        tolerance = min(5e-16, 5e-14 * expected_slope) if k < 1 else 5e-16
-        assert slope == pytest.approx(expected_slope, rel=RELATIVE[dtype], abs=tolerance), f"kappa={k}"
+        # the series of A' leaves out what is below 5e-15 of its largest value: measured 1.1e-13
+        assert slope == pytest.approx(expected_slope, rel=max(RELATIVE[dtype], 5e-13), abs=0), f"kappa={k}"
 
 
 def test_kl_to_uniform_by_quadrature():
