@@ -95,6 +95,14 @@ def sinhc(square: Tensor) -> Tensor:
     return torch.where(small, series, r.sinh() / r)
 
 
+def log_sinhc(square: Tensor) -> Tensor:
+    """log(sinh(r) / r) as a smooth function of ``square`` = r^2 >= 0, for any r."""
+    small = square < 1e-3
+    r = torch.where(small, 1.0, square).sqrt()
+    series = square / 6 * (1 - square / 30 * (1 - square * 4 / 63 * (1 - square * 3 / 40)))  # next term 2e-21
+    return torch.where(small, series, r + torch.log(-torch.expm1(-2 * r) / (2 * r)))
+
+
 def _arc_over_chord(q: Tensor) -> Tensor:
     """2 arcsinh(s / 2) / s as a smooth function of q = s^2 >= 0."""
     small = q < 1e-3

@@ -246,11 +246,14 @@ def test_maps_broadcast_and_keep_the_wider_dtype():
 
 
 def test_smooth_functions_join_their_series():
-    square = torch.tensor([0.0, 1e-12, 1e-3 * (1 - 1e-9), 1e-3 * (1 + 1e-9), 1.0, 225.0], dtype=torch.float64)
-    for x, shc, arc in zip(square.tolist(), *(f(square).tolist() for f in SMOOTH), strict=True):
+    square = torch.tensor([1e-12, 1e-3 * (1 - 1e-9), 1e-3 * (1 + 1e-9), 1.0, 225.0, 1e5], dtype=torch.float64)
+    functions = (hyperboloid.sinhc, hyperboloid.log_sinhc, hyperboloid._arc_over_chord)
+    for x, shc, log_shc, arc in zip(square.tolist(), *(f(square).tolist() for f in functions), strict=True):
         root = mp.sqrt(x)
-        assert shc == pytest.approx(float(mp.sinh(root) / root) if x else 1.0, rel=4e-16)
-        assert arc == pytest.approx(float(2 * mp.asinh(root / 2) / root) if x else 1.0, rel=4e-16)
-
-
-SMOOTH = (hyperboloid.sinhc, hyperboloid._arc_over_chord)
+        assert shc == pytest.approx(float(mp.sinh(root) / root), rel=1e-15 * max(1, float(root)))
+        assert log_shc == pytest.approx(float(mp.log(mp.sinh(root) / root)), rel=1e-15, abs=2e-16)
+        assert arc == pytest.approx(float(2 * mp.asinh(root / 2) / root), rel=1e-15)
+    at_zero = [f(torch.zeros((), dtype=torch.float64)).item() for f in functions]
+    assert at_zero == [1, 0, 1]
+    big = torch.tensor(1e8, dtype=torch.float64)  # r = 10,000, where sinh(r) is infinite
+    assert hyperboloid.log_sinhc(big).item() == pytest.approx(1e4 - math.log(2e4), rel=1e-15)

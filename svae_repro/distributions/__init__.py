@@ -1,4 +1,4 @@
-"""Distributions on spheres and planes in the idiom of `torch.distributions`.
+"""Distributions on spheres, planes and hyperbolic spaces in the idiom of `torch.distributions`.
 
 Beyond the usual contract every ``rsample`` here takes an optional ``generator``: one `torch.Generator`, or one for each
 run when the first batch axis is a runs axis, so that runs trained together draw the numbers they would draw alone.
@@ -6,6 +6,17 @@ run when the first batch axis is a runs axis, so that runs trained together draw
 
 from .diagonal_normal import DiagonalNormal
 from .hyperspherical_uniform import HypersphericalUniform
+from .kl import kl_estimate
+from .product import ProductDistribution
 from .von_mises_fisher import VonMisesFisher
+from .wrapped_normal import WrappedNormal, kl_tangent
 
-__all__ = ["DiagonalNormal", "HypersphericalUniform", "VonMisesFisher"]
+__all__ = [
+    "DiagonalNormal",
+    "HypersphericalUniform",
+    "ProductDistribution",
+    "VonMisesFisher",
+    "WrappedNormal",
+    "kl_estimate",
+    "kl_tangent",
+]

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ..distributions import kl_estimate
 from ..distributions.noise import Generators
 from ..spaces import Space
 from .layers import mlp
@@ -79,10 +80,13 @@ class VAE(nn.Module):
         return self.decoder(z)
 
     def elbo_terms(self, x: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor]:
-        """One-sample estimate of RE = E_q[log p(x | z)] and the KL divergence, each [R, B] in nats: ELBO = RE - KL."""
+        """One-sample estimate of RE = E_q[log p(x | z)] and the KL divergence, each [R, B] in nats: ELBO = RE - KL.
+
+        Where the KL divergence has no closed form it is estimated from that sample too, see `kl_estimate`.
+        """
         posterior = self.posterior(x)
         if not self.stochastic:
             re = self.likelihood(x, self.decode(posterior.mode))
             return re, torch.zeros_like(re)
-        re = self.likelihood(x, self.decode(posterior.rsample(generator=generator)))
-        return re, kl_divergence(posterior, self.space.prior(x.device, x.dtype))
+        z = posterior.rsample(generator=generator)
+        return self.likelihood(x, self.decode(z)), kl_estimate(posterior, self.space.prior(x.device, x.dtype), z)

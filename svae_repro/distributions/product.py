@@ -1,0 +1,85 @@
+"""Independent distributions side by side, posterior and prior of a product of spaces."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints, kl_divergence, register_kl
+
+from .noise import Generators
+
+
+class SideBySide(constraints.Constraint):
+    """Vectors that consist of parts, each with a constraint of its own."""
+
+    is_discrete = False
+    event_dim = 1
+
+    def __init__(self, parts: Sequence[constraints.Constraint], sizes: Sequence[int]):
+        self.parts, self.sizes = parts, sizes
+
+    def check(self, value: Tensor) -> Tensor:
+        checks = [c.check(part) for c, part in zip(self.parts, value.split(self.sizes, dim=-1), strict=True)]
+        return torch.stack(checks).all(0)
+
+
+class ProductDistribution(Distribution):
+    """The joint distribution of independent vectors; a point is their concatenation.
+
+    Args:
+        factors: distributions over vectors [..., m_i], whose batch shapes broadcast.
+    """
+
+    arg_constraints: ClassVar[dict] = {}
+    has_rsample = True
+
+    def __init__(self, factors: Sequence[Distribution], validate_args: bool | None = None):
+        batch_shape = torch.broadcast_shapes(*(f.batch_shape for f in factors))
+        self.factors = [f if f.batch_shape == batch_shape else f.expand(batch_shape) for f in factors]
+        self._sizes = [f.event_shape[0] for f in factors]
+        self._drawn: tuple[Tensor, list[Tensor]] | None = None  # the last sample and its parts
+        super().__init__(batch_shape, torch.Size([sum(self._sizes)]), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        return SideBySide([f.support for f in self.factors], self._sizes)
+
+    def expand(self, batch_shape, _instance=None):
+        return ProductDistribution([f.expand(batch_shape) for f in self.factors], validate_args=self._validate_args)
+
+    def split(self, value: Tensor) -> list[Tensor]:
+        """The parts [..., m_i] of a point [..., m]; of its own last sample the very tensors that the factors drew.
+
+        A factor that remembers what made a sample, as `WrappedNormal` does, then recognises it.
+        """
+        if self._drawn is not None and value is self._drawn[0]:
+            return self._drawn[1]
+        return list(value.split(self._sizes, dim=-1))
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.cat([f.mean for f in self.factors], dim=-1)
+
+    @property
+    def mode(self) -> Tensor:
+        return torch.cat([f.mode for f in self.factors], dim=-1)
+
+    def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
+        """Samples [*sample_shape, ..., m], differentiable where those of the factors are."""
+        parts = [f.rsample(sample_shape, generator) for f in self.factors]
+        self._drawn = (torch.cat(parts, dim=-1), parts)
+        return self._drawn[0]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density [...] in nats of points ``value`` [..., m], the sum of the factors'."""
+        return sum(f.log_prob(part) for f, part in zip(self.factors, self.split(value), strict=True))
+
+    def entropy(self) -> Tensor:
+        return sum(f.entropy() for f in self.factors)
+
+
+@register_kl(ProductDistribution, ProductDistribution)
+def _kl_product_product(p: ProductDistribution, q: ProductDistribution) -> Tensor:
+    """The sum over the factors, where each has a closed form."""
+    return sum(kl_divergence(a, b) for a, b in zip(p.factors, q.factors, strict=True))
