@@ -8,13 +8,15 @@ R^3.
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
-from .distributions import DiagonalNormal, HypersphericalUniform, VonMisesFisher
+from . import hyperboloid
+from .distributions import DiagonalNormal, HypersphericalUniform, ProductDistribution, VonMisesFisher, WrappedNormal
 from .errors import UserError
 
 # Added to every coordinate of an encoder's direction, which may be zero; it changes none that is not nearly so.
@@ -150,17 +152,101 @@ class Sphere(Space):
         return torch.stack([radius * longitude.cos(), radius * longitude.sin(), height], dim=-1)
 
 
-LETTERS = {kind.letter: kind for kind in (Euclidean, Sphere)}
+class Hyperboloid(Space):
+    """H^d in R^(d+1) with a wrapped standard normal prior and diagonal wrapped normal posteriors (Nagano et al. 2019).
+
+    The location is the exponential map at the origin of a vector in R^d, the scale is softplus.
+    """
+
+    letter = "h"
+
+    @property
+    def ambient_dim(self) -> int:
+        return self.dim + 1
+
+    @property
+    def n_params(self) -> int:
+        return 2 * self.dim
+
+    def posterior(self, params: Tensor) -> WrappedNormal:
+        direction, scale = params.split(self.dim, dim=-1)
+        return WrappedNormal(_from_tangent(direction), softplus(scale), validate_args=False)
+
+    def prior(self, device=None, dtype=None) -> WrappedNormal:
+        loc = hyperboloid.origin(self.dim, device=device, dtype=dtype)
+        return WrappedNormal(loc, torch.ones_like(loc[1:]), validate_args=False)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        return hyperboloid.distance(x, y)
+
+    def _grid(self, levels: Tensor) -> Tensor:
+        """The plane's grid, wrapped onto the hyperboloid as the prior is."""
+        return _from_tangent(Euclidean(2)._grid(levels))
+
+
+def _from_tangent(v: Tensor) -> Tensor:
+    """The points [..., d+1] that the exponential map at the origin makes of ``v`` [..., d]."""
+    return hyperboloid.with_time(hyperboloid.expand(v.double())).to(v.dtype)
+
+
+class Product(Space):
+    """Several spaces side by side: a point is the concatenation of a point of each.
+
+    Posterior and prior factorise, so their KL divergence is the sum of the factors'. The distance is that of the
+    product metric, the root of the sum of the squares.
+    """
+
+    def __init__(self, factors: Sequence[Space]):
+        super().__init__(sum(f.dim for f in factors))
+        self.factors = list(factors)
+
+    @property
+    def name(self) -> str:
+        return "".join(f.name for f in self.factors)
+
+    def __repr__(self) -> str:
+        return f"Product({self.factors!r})"
+
+    @property
+    def ambient_dim(self) -> int:
+        return sum(f.ambient_dim for f in self.factors)
+
+    @property
+    def n_params(self) -> int:
+        return sum(f.n_params for f in self.factors)
+
+    def posterior(self, params: Tensor) -> ProductDistribution:
+        parts = params.split([f.n_params for f in self.factors], dim=-1)
+        posteriors = [f.posterior(part) for f, part in zip(self.factors, parts, strict=True)]
+        return ProductDistribution(posteriors, validate_args=False)
+
+    def prior(self, device=None, dtype=None) -> ProductDistribution:
+        return ProductDistribution([f.prior(device, dtype) for f in self.factors], validate_args=False)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        sizes = [f.ambient_dim for f in self.factors]
+        parts = zip(self.factors, x.split(sizes, dim=-1), y.split(sizes, dim=-1), strict=True)
+        return torch.stack([f.distance(a, b) for f, a, b in parts]).norm(dim=0)
+
+
+LETTERS = {kind.letter: kind for kind in (Euclidean, Sphere, Hyperboloid)}
 
 
 def space(name: str) -> Space:
-    """The latent space called ``name``: a letter (e Euclidean, s sphere) and the manifold's dimension, as in "s10".
+    """The latent space called ``name``: a letter (e Euclidean, s sphere, h hyperboloid) and the manifold's dimension.
+
+    "s10" is a sphere, "e2s2h2" a product of three spaces.
 
     Raises:
         UserError: the name is not of that form.
     """
-    match = re.fullmatch(r"([a-z])([1-9]\d*)", name)
-    if match is None or match[1] not in LETTERS:
-        known = ", ".join(f"{letter}2" for letter in LETTERS)
-        raise UserError(f"unknown space {name!r}: give a letter and a dimension, such as {known}")
-    return LETTERS[match[1]](int(match[2]))
+    component = f"([{''.join(LETTERS)}])([1-9][0-9]*)"
+    known = re.match(f"(?:{component})*", name)[0]
+    if not name or known != name:
+        examples = [f"{letter}2" for letter in LETTERS]
+        raise UserError(
+            f"unknown space {name!r}, from {name[len(known) :]!r} on: give a letter and a dimension, such as "
+            f"{', '.join(examples)}, or several for a product, such as {''.join(examples)}"
+        )
+    factors = [LETTERS[letter](int(dim)) for letter, dim in re.findall(component, name)]
+    return factors[0] if len(factors) == 1 else Product(factors)

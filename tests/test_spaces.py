@@ -9,22 +9,50 @@ from scipy import stats
 from torch.distributions import kl_divergence
 from torch.nn.functional import normalize
 
-from svae_repro.distributions import DiagonalNormal, HypersphericalUniform, VonMisesFisher
+from svae_repro.distributions import (
+    DiagonalNormal,
+    HypersphericalUniform,
+    ProductDistribution,
+    VonMisesFisher,
+    WrappedNormal,
+    kl_estimate,
+)
 from svae_repro.errors import UserError
-from svae_repro.spaces import Euclidean, Sphere, space
+from svae_repro.spaces import Euclidean, Hyperboloid, Product, Sphere, space
 
 
 def noise(*shape, dtype=torch.float64, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.mark.parametrize("name, kind, dim", [("e1", Euclidean, 1), ("e10", Euclidean, 10), ("s2", Sphere, 2)])
+@pytest.mark.parametrize(
+    "name, kind, dim", [("e1", Euclidean, 1), ("e10", Euclidean, 10), ("s2", Sphere, 2), ("h2", Hyperboloid, 2)]
+)
 def test_names_round_trip(name, kind, dim):
     parsed = space(name)
     assert type(parsed) is kind
     assert parsed.dim == dim
     assert space(parsed.name).name == name
     assert repr(parsed) == f"{kind.__name__}({dim})"
+
+
+@pytest.mark.parametrize("name, dims", [("e2s2h2", [2, 2, 2]), ("s4s4s4", [4, 4, 4]), ("h10e1", [10, 1])])
+def test_names_of_products_round_trip(name, dims):
+    parsed = space(name)
+    assert type(parsed) is Product
+    assert [f.dim for f in parsed.factors] == dims and parsed.dim == sum(dims)
+    assert parsed.name == name and space(parsed.name).name == name
+    assert repr(space("s4h1")) == "Product([Sphere(4), Hyperboloid(1)])"
+
+
+@pytest.mark.parametrize(
+    "name, unknown", [("e2x3", "x3"), ("e2s2h0", "h0"), ("e2 s2", " s2"), ("s2s", "s"), ("s2\n", "\n")]
+)
+def test_the_unknown_component_is_named(name, unknown):
+    with pytest.raises(UserError, match="unknown space") as error:
+        space(name)
+    assert f"from {unknown!r} on" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["", "s", "2", "2s", "s0", "s-1", "s01", "s1.5", "S2", "x2", "s2 ", "s2\n", "sphere2"])
@@ -35,14 +63,17 @@ def test_unknown_names_raise_one_line(name):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", [Euclidean, Sphere])
+@pytest.mark.parametrize("kind", [Euclidean, Sphere, Hyperboloid])
 @pytest.mark.parametrize("dim", [0, -3])
 def test_dimensions_below_one_raise(kind, dim):
     with pytest.raises(UserError, match=f"at least 1, got {dim}"):
         kind(dim)
 
 
-@pytest.mark.parametrize("name, ambient, n_params", [("e1", 1, 2), ("e7", 7, 14), ("s1", 2, 3), ("s7", 8, 9)])
+SIZES = [("e1", 1, 2), ("e7", 7, 14), ("s1", 2, 3), ("s7", 8, 9), ("h1", 2, 2), ("h7", 8, 14), ("e2s2h2", 8, 12)]
+
+
+@pytest.mark.parametrize("name, ambient, n_params", SIZES)
 @pytest.mark.parametrize("batch", [(), (5,), (3, 5)])  # (3, 5): three runs of five
 def test_sizes_and_posteriors(name, ambient, n_params, batch):
     s = space(name)
@@ -53,9 +84,11 @@ def test_sizes_and_posteriors(name, ambient, n_params, batch):
     z = q.rsample((2,))
     assert z.shape == (2, *batch, ambient)
     assert z.dtype == prior.sample().dtype == torch.float64
-    assert kl_divergence(q, prior).shape == batch
-    assert (kl_divergence(q, prior) > 0).all()
+    assert kl_estimate(q, prior, z[0]).shape == batch
+    if "h" not in name:  # there an estimate from one sample
+        assert (kl_estimate(q, prior, q.rsample()) > 0).all()
     assert s.distance(z, z).shape == (2, *batch)
+    assert (s.distance(q.mode, q.mode) == 0).all()
 
 
 def test_euclidean_posterior_is_mean_and_softplus_deviation():
@@ -73,6 +106,34 @@ def test_sphere_posterior_is_normalised_mean_and_softplus_plus_one():
     assert q.loc.tolist() == pytest.approx([0.6, -0.8], rel=1e-15)
     assert q.concentration.item() == pytest.approx(1 + math.log1p(math.e**2), rel=1e-15)
     assert isinstance(Sphere(1).prior(), HypersphericalUniform)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_hyperboloid_posterior_is_wrapped_at_the_exponential_map(dtype):
+    q = Hyperboloid(2).posterior(torch.tensor([3.0, -4.0, 0.0, 3.0], dtype=dtype))
+    assert isinstance(q, WrappedNormal)
+    close = 4 * torch.finfo(dtype).eps
+    assert q.loc.tolist() == pytest.approx([math.cosh(5), 0.6 * math.sinh(5), -0.8 * math.sinh(5)], rel=close)
+    assert q.scale.tolist() == pytest.approx([math.log(2), math.log1p(math.e**3)], rel=close)
+    prior = Hyperboloid(2).prior(dtype=dtype)
+    assert (prior.loc.tolist(), prior.scale.tolist(), prior.loc.dtype) == ([1, 0, 0], [1, 1], dtype)
+
+
+def test_product_posterior_and_prior_are_those_of_the_factors():
+    s = space("e2s2h2")
+    params = noise(5, 12)
+    q, prior = s.posterior(params), s.prior(dtype=torch.float64)
+    assert isinstance(q, ProductDistribution) and isinstance(prior, ProductDistribution)
+    z = q.rsample()
+    estimate, start, place = 0, 0, 0
+    for factor, own, own_prior in zip(s.factors, q.factors, prior.factors, strict=True):
+        expected = factor.posterior(params[:, start : start + factor.n_params])
+        assert type(own) is type(expected) and torch.equal(own.mode, expected.mode)
+        part = z[:, place : place + factor.ambient_dim]
+        assert torch.equal(part, q.split(z)[s.factors.index(factor)])
+        estimate = estimate + kl_estimate(expected, own_prior, part)
+        start, place = start + factor.n_params, place + factor.ambient_dim
+    torch.testing.assert_close(kl_estimate(q, prior, z), estimate, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
@@ -139,6 +200,29 @@ def test_euclidean_distance_is_the_norm_of_the_difference():
     assert torch.allclose(Euclidean(3).distance(x, y), torch.cdist(x[..., 0, :], y), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_hyperboloid_distance_is_the_geodesic(dtype):
+    """Two points at radii a and b, at an angle: the hyperbolic law of cosines."""
+    a, b, angle = 1.5, 2.5, 0.7
+    x = torch.tensor([math.cosh(a), math.sinh(a), 0], dtype=dtype)
+    y = torch.tensor([math.cosh(b), math.sinh(b) * math.cos(angle), math.sinh(b) * math.sin(angle)], dtype=dtype)
+    expected = math.acosh(math.cosh(a) * math.cosh(b) - math.sinh(a) * math.sinh(b) * math.cos(angle))
+    assert Hyperboloid(2).distance(x, y).item() == pytest.approx(expected, rel=8 * torch.finfo(dtype).eps)
+
+
+def test_product_distance_is_the_root_of_the_sum_of_squares():
+    s = space("e2s2h2")
+    x, y = s.prior(dtype=torch.float64).sample((2, 7))
+    split = [2, 3, 3]
+    parts = [f.distance(a, b) for f, a, b in zip(s.factors, x.split(split, -1), y.split(split, -1), strict=True)]
+    expected = sum(d.square() for d in parts).sqrt()
+    torch.testing.assert_close(s.distance(x, y), expected, rtol=1e-14, atol=0)
+    assert s.distance(x[:, None], y).shape == (7, 7)
+    one = x.clone()
+    one[:, 2:5] = y[:, 2:5]  # only one factor differs
+    torch.testing.assert_close(s.distance(x, one), parts[1], rtol=1e-14, atol=0)
+
+
 def test_arc_chord_and_cosine_have_the_same_nearest_neighbours():
     train, test = normalize(noise(300, 6), dim=-1), normalize(noise(100, 6, seed=1), dim=-1)
     arc = Sphere(5).distance(test[:, None], train)
@@ -175,7 +259,16 @@ def test_grid_of_the_sphere_is_even_in_area():
     assert torch.allclose(second_moment, torch.eye(3, dtype=torch.float64) / 3, atol=1e-3)
 
 
-@pytest.mark.parametrize("s", [Euclidean(3), Sphere(1), Sphere(10)], ids=repr)
+def test_grid_of_the_hyperbolic_plane_is_even_in_probability():
+    """The prior makes its points from normal tangent vectors at the origin; mapped back, the grid is the plane's."""
+    grid = Hyperboloid(2).grid(20).double()
+    assert grid.shape == (400, 3)
+    radius = grid[:, 1:].norm(dim=-1, keepdim=True).asinh()
+    back = grid[:, 1:] / grid[:, 1:].norm(dim=-1, keepdim=True) * radius
+    torch.testing.assert_close(back, Euclidean(2).grid(20).double(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("s", [Euclidean(3), Sphere(1), Sphere(10), Hyperboloid(3), space("e1s1")], ids=repr)
 def test_grid_exists_only_in_dimension_two(s):
     with pytest.raises((NotImplementedError, UserError)):
         s.grid(4)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal
 
+from svae_repro.distributions import kl_estimate
 from svae_repro.models import VAE
 from svae_repro.models.layers import RunsLinear, mlp
 from svae_repro.models.vae import bernoulli, gaussian
@@ -42,7 +43,7 @@ def test_gaussian_likelihood_is_torchs(sigma):
     torch.testing.assert_close(gaussian(sigma)(x, mean).double(), expected, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["e2", "s2"])
+@pytest.mark.parametrize("name", ["e2", "s2", "h2", "e1s2h2"])
 def test_autoencoder_has_no_divergence_and_no_noise(name):
     model = VAE(space(name), 7, (5,), generators(0, 1), gaussian(1.0), stochastic=False)
     x = random(2, 3, 7)
@@ -55,7 +56,7 @@ def test_autoencoder_has_no_divergence_and_no_noise(name):
     assert not torch.equal(noisy.elbo_terms(x, generators(2, 3))[0], noisy.elbo_terms(x, generators(4, 5))[0])
 
 
-@pytest.mark.parametrize("name, parameters", [("e3", 6), ("s3", 5)])
+@pytest.mark.parametrize("name, parameters", [("e3", 6), ("s3", 5), ("h3", 6), ("e1s2h2", 10)])
 def test_decoder_mirrors_encoder(name, parameters):
     model = VAE(space(name), 9, (7, 5), generators(0, 1))
     ambient = model.space.ambient_dim
@@ -63,6 +64,22 @@ def test_decoder_mirrors_encoder(name, parameters):
     assert widths[0] == [(2, 9, 7), (2, 7, 5), (2, 5, parameters)]
     assert widths[1] == [(2, ambient, 5), (2, 5, 7), (2, 7, 9)]
     assert model.runs == 2 and model.posterior(random(2, 4, 9)).batch_shape == (2, 4)
+
+
+@pytest.mark.parametrize("name", ["e2", "s2", "h2", "e1s2h2"])
+def test_elbo_terms_share_the_one_sample_of_the_posterior(name):
+    """So a model draws the same random numbers whether or not its KL divergence has a closed form."""
+    model, x = VAE(space(name), 7, (5,), generators(0, 1), gaussian(1.0)), random(2, 3, 7)
+    re, kl = model.elbo_terms(x, generators(2, 3))
+    posterior, prior = model.posterior(x), model.space.prior()
+    z = posterior.rsample(generator=generators(2, 3))
+    assert torch.equal(re, gaussian(1.0)(x, model.decode(z)))
+    assert torch.equal(kl, kl_estimate(posterior, prior, z))
+    after = generators(2, 3)
+    model.elbo_terms(x, after)
+    used = generators(2, 3)
+    posterior.rsample(generator=used)
+    assert all(torch.equal(a.get_state(), b.get_state()) for a, b in zip(after, used, strict=True))
 
 
 def test_initial_weights_fill_the_glorot_interval_and_biases_are_zero():
