@@ -16,7 +16,14 @@ from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
 from . import hyperboloid
-from .distributions import DiagonalNormal, HypersphericalUniform, ProductDistribution, VonMisesFisher, WrappedNormal
+from .distributions import (
+    DiagonalNormal,
+    HypersphericalUniform,
+    PowerSpherical,
+    ProductDistribution,
+    VonMisesFisher,
+    WrappedNormal,
+)
 from .errors import UserError
 
 # Added to every coordinate of an encoder's direction, which may be zero; it changes none that is not nearly so.
@@ -125,6 +132,7 @@ class Sphere(Space):
     """S^d in R^(d+1) with a uniform prior and von Mises-Fisher posteriors (normalised mean, kappa = softplus + 1)."""
 
     letter = "s"
+    family: type[Distribution] = VonMisesFisher
 
     @property
     def ambient_dim(self) -> int:
@@ -134,10 +142,10 @@ class Sphere(Space):
     def n_params(self) -> int:
         return self.dim + 2
 
-    def posterior(self, params: Tensor) -> VonMisesFisher:
+    def posterior(self, params: Tensor) -> Distribution:
         direction, raw = params.split([self.dim + 1, 1], dim=-1)
         loc = _Normalise.apply(direction)
-        return VonMisesFisher(loc, softplus(raw.squeeze(-1)) + 1, validate_args=False)
+        return self.family(loc, softplus(raw.squeeze(-1)) + 1, validate_args=False)
 
     def prior(self, device=None, dtype=None) -> HypersphericalUniform:
         return HypersphericalUniform(self.dim + 1, device=device, dtype=dtype, validate_args=False)
@@ -150,6 +158,13 @@ class Sphere(Space):
         height, longitude = torch.cartesian_prod(1 - 2 * levels, math.pi * (2 * levels - 1)).unbind(-1)
         radius = (1 - height.square()).sqrt()
         return torch.stack([radius * longitude.cos(), radius * longitude.sin(), height], dim=-1)
+
+
+class PowerSphere(Sphere):
+    """The sphere with Power Spherical posteriors in place of the vMF, from the same outputs of the encoder."""
+
+    letter = "p"
+    family = PowerSpherical
 
 
 class Hyperboloid(Space):
@@ -229,13 +244,14 @@ class Product(Space):
         return torch.stack([f.distance(a, b) for f, a, b in parts]).norm(dim=0)
 
 
-LETTERS = {kind.letter: kind for kind in (Euclidean, Sphere, Hyperboloid)}
+LETTERS = {kind.letter: kind for kind in (Euclidean, Sphere, PowerSphere, Hyperboloid)}
 
 
 def space(name: str) -> Space:
-    """The latent space called ``name``: a letter (e Euclidean, s sphere, h hyperboloid) and the manifold's dimension.
+    """The latent space called ``name``: a letter and the manifold's dimension.
 
-    "s10" is a sphere, "e2s2h2" a product of three spaces.
+    "e10" is Euclidean, "s10" a sphere, "p10" one with Power Spherical posteriors, "h10" a hyperboloid; "e2s2h2" is a
+    product of three spaces.
 
     Raises:
         UserError: the name is not of that form.

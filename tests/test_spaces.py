@@ -12,13 +12,14 @@ from torch.nn.functional import normalize
 from svae_repro.distributions import (
     DiagonalNormal,
     HypersphericalUniform,
+    PowerSpherical,
     ProductDistribution,
     VonMisesFisher,
     WrappedNormal,
     kl_estimate,
 )
 from svae_repro.errors import UserError
-from svae_repro.spaces import Euclidean, Hyperboloid, Product, Sphere, space
+from svae_repro.spaces import Euclidean, Hyperboloid, PowerSphere, Product, Sphere, space
 
 
 def noise(*shape, dtype=torch.float64, seed=0):
@@ -26,7 +27,8 @@ def noise(*shape, dtype=torch.float64, seed=0):
 
 
 @pytest.mark.parametrize(
-    "name, kind, dim", [("e1", Euclidean, 1), ("e10", Euclidean, 10), ("s2", Sphere, 2), ("h2", Hyperboloid, 2)]
+    "name, kind, dim",
+    [("e1", Euclidean, 1), ("e10", Euclidean, 10), ("s2", Sphere, 2), ("p2", PowerSphere, 2), ("h2", Hyperboloid, 2)],
 )
 def test_names_round_trip(name, kind, dim):
     parsed = space(name)
@@ -70,7 +72,16 @@ def test_dimensions_below_one_raise(kind, dim):
         kind(dim)
 
 
-SIZES = [("e1", 1, 2), ("e7", 7, 14), ("s1", 2, 3), ("s7", 8, 9), ("h1", 2, 2), ("h7", 8, 14), ("e2s2h2", 8, 12)]
+SIZES = [
+    ("e1", 1, 2),
+    ("e7", 7, 14),
+    ("s1", 2, 3),
+    ("s7", 8, 9),
+    ("h1", 2, 2),
+    ("h7", 8, 14),
+    ("p7", 8, 9),
+    ("e2s2h2", 8, 12),
+]
 
 
 @pytest.mark.parametrize("name, ambient, n_params", SIZES)
@@ -134,6 +145,13 @@ def test_product_posterior_and_prior_are_those_of_the_factors():
         estimate = estimate + kl_estimate(expected, own_prior, part)
         start, place = start + factor.n_params, place + factor.ambient_dim
     torch.testing.assert_close(kl_estimate(q, prior, z), estimate, rtol=1e-10, atol=1e-10)
+
+
+def test_power_sphere_reads_the_same_outputs_as_the_sphere():
+    params = noise(5, 4)
+    p, s = space("p2").posterior(params), space("s2").posterior(params)
+    assert isinstance(p, PowerSpherical)
+    assert torch.equal(p.loc, s.loc) and torch.equal(p.concentration, s.concentration)
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])

@@ -7,6 +7,7 @@ run when the first batch axis is a runs axis, so that runs trained together draw
 from .diagonal_normal import DiagonalNormal
 from .hyperspherical_uniform import HypersphericalUniform
 from .kl import kl_estimate
+from .power_spherical import PowerSpherical
 from .product import ProductDistribution
 from .von_mises_fisher import VonMisesFisher
 from .wrapped_normal import WrappedNormal, kl_tangent
@@ -14,6 +15,7 @@ from .wrapped_normal import WrappedNormal, kl_tangent
 __all__ = [
     "DiagonalNormal",
     "HypersphericalUniform",
+    "PowerSpherical",
     "ProductDistribution",
     "VonMisesFisher",
     "WrappedNormal",

@@ -1,10 +1,12 @@
-"""What distributions on the unit sphere share: their support, its area, and points at a given angle from another."""
+"""What distributions on the unit sphere share: support, area, symmetry about an axis, points at an angle from it."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
+from torch.distributions.utils import lazy_property
 
 from .noise import Generators, draw
 
@@ -26,6 +28,81 @@ unit_vector = UnitVector()
 def log_surface_area(m: int) -> float:
     """Logarithm of the surface area of the unit sphere in R^m (Davidson et al. 2018, Eq. 10 with r = 1), in nats."""
     return math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2)
+
+
+class Axial(Distribution):
+    """A distribution on S^(m-1) that is symmetric about ``loc`` and the narrower the greater kappa.
+
+    A subclass defines ``_log_normalizer``, an object whose ``legendre`` is kappa F' - F of its log-normaliser F
+    relative to the uniform distribution. That is its KL divergence to the uniform distribution.
+
+    Args:
+        loc: mean direction [..., m], unit vectors, m >= 2.
+        concentration: kappa [...], >= 0; 0 is the uniform distribution.
+
+    Raises:
+        ValueError: ``loc`` is not of unit length, ``concentration`` is negative or NaN, or the shapes do not broadcast.
+    """
+
+    arg_constraints: ClassVar[dict] = {"loc": unit_vector, "concentration": constraints.nonnegative}
+    support = unit_vector
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, concentration: Tensor | float, validate_args: bool | None = None):
+        if not isinstance(concentration, Tensor):
+            concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
+        if Distribution._validate_args if validate_args is None else validate_args:
+            _validate(loc, concentration)
+        batch_shape = loc.shape[:-1]
+        if concentration.shape != batch_shape:
+            batch_shape = torch.broadcast_shapes(batch_shape, concentration.shape)
+            loc, concentration = loc.expand(batch_shape + loc.shape[-1:]), concentration.expand(batch_shape)
+        self.loc, self.concentration = loc, concentration
+        super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        new = self._get_checked_instance(type(self), _instance)
+        batch_shape = torch.Size(batch_shape)
+        new.loc = self.loc.expand(batch_shape + self.event_shape)
+        new.concentration = self.concentration.expand(batch_shape)
+        super(Axial, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    @property
+    def dim(self) -> int:
+        """Ambient dimension m."""
+        return self.event_shape[0]
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @lazy_property
+    def _kappa(self) -> Tensor:
+        return self.concentration.double()
+
+    def entropy(self) -> Tensor:
+        """Differential entropy [...] in nats, relative to the surface measure."""
+        return (log_surface_area(self.dim) - self._log_normalizer.legendre).to(self.concentration.dtype)
+
+
+def _validate(loc: Tensor, concentration: Tensor) -> None:
+    if loc.dim() == 0 or loc.shape[-1] < 2:
+        raise ValueError(f"loc must have shape [..., m] with m >= 2, got {list(loc.shape)}")
+    wrong = ~unit_vector.check(loc)
+    if wrong.any():
+        length = loc.norm(dim=-1)[wrong][0].item()
+        raise ValueError(f"loc must be of unit length, found length {length:.6g}: divide it by its norm")
+    wrong = ~(concentration >= 0) | concentration.isinf()
+    if wrong.any():
+        raise ValueError(f"concentration must be a finite number >= 0, found {concentration[wrong][0].item():.6g}")
+
+
+def check_dimensions(p: Distribution, q: Distribution) -> None:
+    """Raise a ValueError if p and q live on different spheres, which have no KL divergence."""
+    if p.event_shape != q.event_shape:
+        raise ValueError(f"KL divergence between spheres in R^{p.event_shape[0]} and R^{q.event_shape[0]}")
 
 
 def place(loc: Tensor, theta: Tensor, generator: Generators = None, runs_axis: int = 0) -> Tensor:

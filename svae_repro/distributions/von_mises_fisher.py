@@ -11,18 +11,17 @@ al. (2017) for the gradient through a rejection sampler; Figurnov et al. (2018) 
 
 import math
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints, register_kl
+from torch.distributions import register_kl
 from torch.distributions.utils import lazy_property
 
 from ..bessel import Log0F1, log_0f1
 from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators, draw
-from .sphere import log_surface_area, place, unit_vector
+from .sphere import Axial, check_dimensions, log_surface_area, place
 
 PROPOSALS = 6  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
 SMALL_BATCH = 4096
@@ -30,7 +29,7 @@ QUADRATURE_NODES = 20
 QUADRATURE_REACH = 8.0  # in units of 1 / sqrt(kappa + m - 2), which bounds the standard deviation of theta
 
 
-class VonMisesFisher(Distribution):
+class VonMisesFisher(Axial):
     """von Mises-Fisher distribution on the unit sphere S^(m-1) in R^m, density proportional to exp(kappa loc.x).
 
     Args:
@@ -44,40 +43,6 @@ class VonMisesFisher(Distribution):
         ValueError: ``loc`` is not of unit length, ``concentration`` is negative or NaN, or the shapes do not broadcast.
     """
 
-    arg_constraints: ClassVar[dict] = {"loc": unit_vector, "concentration": constraints.nonnegative}
-    support = unit_vector
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, concentration: Tensor | float, validate_args: bool | None = None):
-        if not isinstance(concentration, Tensor):
-            concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
-        if Distribution._validate_args if validate_args is None else validate_args:
-            _validate(loc, concentration)
-        batch_shape = loc.shape[:-1]
-        if concentration.shape != batch_shape:
-            batch_shape = torch.broadcast_shapes(batch_shape, concentration.shape)
-            loc, concentration = loc.expand(batch_shape + loc.shape[-1:]), concentration.expand(batch_shape)
-        self.loc, self.concentration = loc, concentration
-        super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
-
-    def expand(self, batch_shape, _instance=None):
-        new = self._get_checked_instance(VonMisesFisher, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(batch_shape + self.event_shape)
-        new.concentration = self.concentration.expand(batch_shape)
-        super(VonMisesFisher, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
-    @property
-    def dim(self) -> int:
-        """Ambient dimension m."""
-        return self.event_shape[0]
-
-    @lazy_property
-    def _kappa(self) -> Tensor:
-        return self.concentration.double()
-
     @lazy_property
     def _log_normalizer(self) -> Log0F1:
         """F, A, A' and kappa A - F [...] in float64."""
@@ -87,14 +52,6 @@ class VonMisesFisher(Distribution):
     def mean(self) -> Tensor:
         """Mean A(kappa) loc [..., m], inside the sphere; its direction is ``mode``."""
         return self._log_normalizer.ratio.to(self.loc.dtype).unsqueeze(-1) * self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
-
-    def entropy(self) -> Tensor:
-        """Differential entropy [...] in nats, relative to the surface measure."""
-        return (log_surface_area(self.dim) - self._log_normalizer.legendre).to(self.concentration.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density [...] in nats of unit vectors ``value`` [..., m], relative to the surface measure (Eq. 3)."""
@@ -141,35 +98,18 @@ class VonMisesFisher(Distribution):
 @register_kl(VonMisesFisher, HypersphericalUniform)
 def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
     """kappa A(kappa) - F(kappa) in nats (Eq. 5); its derivative is kappa A'(kappa)."""
-    _check_dimensions(p, q)
+    check_dimensions(p, q)
     return p._log_normalizer.legendre.to(p.concentration.dtype)
 
 
 @register_kl(VonMisesFisher, VonMisesFisher)
 def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     """KL divergence in nats, E_p[kappa_p loc_p.x - kappa_q loc_q.x] - F(kappa_p) + F(kappa_q)."""
-    _check_dimensions(p, q)
+    check_dimensions(p, q)
     log_p, log_q = p._log_normalizer, q._log_normalizer
     half_chord2 = (p.loc.double() - q.loc.double()).square().sum(-1) / 2  # 1 - loc_p.loc_q
     kl = log_p.ratio * (p._kappa - q._kappa + q._kappa * half_chord2) - (log_p.value - log_q.value)
     return kl.to(p.concentration.dtype)
-
-
-def _check_dimensions(p: Distribution, q: Distribution) -> None:
-    if p.event_shape != q.event_shape:
-        raise ValueError(f"KL divergence between spheres in R^{p.event_shape[0]} and R^{q.event_shape[0]}")
-
-
-def _validate(loc: Tensor, concentration: Tensor) -> None:
-    if loc.dim() == 0 or loc.shape[-1] < 2:
-        raise ValueError(f"loc must have shape [..., m] with m >= 2, got {list(loc.shape)}")
-    wrong = ~unit_vector.check(loc)
-    if wrong.any():
-        length = loc.norm(dim=-1)[wrong][0].item()
-        raise ValueError(f"loc must be of unit length, found length {length:.6g}: divide it by its norm")
-    wrong = ~(concentration >= 0) | concentration.isinf()
-    if wrong.any():
-        raise ValueError(f"concentration must be a finite number >= 0, found {concentration[wrong][0].item():.6g}")
 
 
 def sample_angle(kappa: Tensor, m: int, generator: Generators = None, runs_axis: int = 0) -> Tensor:
