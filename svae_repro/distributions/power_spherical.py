@@ -8,7 +8,7 @@ that cancel.
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch.distributions.utils import lazy_property
 
 from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators
-from .sphere import Axial, check_dimensions, log_surface_area, place
+from .sphere import Axial, check_dimensions, implicit_angle, log_surface_area, place
 
 SHIFT = 10  # Stirling's series is used from this argument on
 # Bernoulli numbers B_2, B_4, ...
@@ -68,12 +68,15 @@ class PowerSpherical(Axial):
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Exact samples [*sample_shape, ..., m], reparameterised implicitly: unbiased gradients in both parameters."""
         shape = self._extended_shape(sample_shape)[:-1]
-        kappa, beta = self._kappa.expand(shape), (self.dim - 1) / 2
+        kappa, beta = self._kappa, (self.dim - 1) / 2
         runs_axis = len(sample_shape)
         # b is a quotient of gamma variables, G / (G + G') of the laws Gamma(kappa + beta) and Gamma(beta).
-        towards, away = (_gamma(c, generator, runs_axis) for c in (kappa.detach() + beta, torch.full_like(kappa, beta)))
+        laws = kappa.detach().expand(shape) + beta, kappa.new_full(shape, beta)
+        towards, away = (_gamma(concentration, generator, runs_axis) for concentration in laws)
         theta = 2 * torch.atan2(away.sqrt(), towards.sqrt())
-        theta = _ImplicitAngle.apply(kappa, self._log_normalizer.slope.detach().expand(shape), theta, self.dim)
+        theta = implicit_angle(
+            kappa, theta, partial(angle_slope, mean_log=self._log_normalizer.slope.detach(), m=self.dim)
+        )
         return place(self.loc, theta, generator, runs_axis)
 
 
@@ -156,22 +159,7 @@ def _gamma(concentration: Tensor, generator: Generators, runs_axis: int) -> Tens
     return torch.stack([torch._standard_gamma(own.contiguous(), g) for own, g in runs], dim=runs_axis)
 
 
-class _ImplicitAngle(torch.autograd.Function):
-    """theta as a function of kappa, at a fixed value of its distribution function."""
-
-    @staticmethod
-    def forward(ctx, kappa: Tensor, mean_log: Tensor, theta: Tensor, m: int) -> Tensor:
-        ctx.save_for_backward(kappa, mean_log, theta)
-        ctx.m = m
-        return theta.clone()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):
-        return grad * angle_slope(*ctx.saved_tensors, ctx.m), None, None, None
-
-
-def angle_slope(kappa: Tensor, mean_log: Tensor, theta: Tensor, m: int) -> Tensor:
+def angle_slope(kappa: Tensor, theta: Tensor, mean_log: Tensor, m: int) -> Tensor:
     """d theta / d kappa [...] at a fixed value of the distribution function of theta, in float64.
 
     The density of theta is proportional to exp(h), h(phi) = 2 kappa log cos(phi/2) + (m-2) log sin(phi). The slope is

@@ -1,6 +1,7 @@
 """What distributions on the unit sphere share: support, area, symmetry about an axis, points at an angle from it."""
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -103,6 +104,29 @@ def check_dimensions(p: Distribution, q: Distribution) -> None:
     """Raise a ValueError if p and q live on different spheres, which have no KL divergence."""
     if p.event_shape != q.event_shape:
         raise ValueError(f"KL divergence between spheres in R^{p.event_shape[0]} and R^{q.event_shape[0]}")
+
+
+def implicit_angle(kappa: Tensor, theta: Tensor, slope: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Sampled angles ``theta`` [*sample_shape, ...], now a function of ``kappa`` [...] (Figurnov et al. 2018).
+
+    Args:
+        slope: (kappa, theta) -> d theta / d kappa where the distribution function of theta keeps its value.
+    """
+    return _ImplicitAngle.apply(kappa, theta, slope)
+
+
+class _ImplicitAngle(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kappa: Tensor, theta: Tensor, slope: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(kappa, theta)
+        ctx.slope = slope
+        return theta.view_as(theta)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        kappa, theta = ctx.saved_tensors
+        return (grad * ctx.slope(kappa, theta)).sum_to_size(kappa.shape), None, None
 
 
 def place(loc: Tensor, theta: Tensor, generator: Generators = None, runs_axis: int = 0) -> Tensor:

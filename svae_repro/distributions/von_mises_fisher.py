@@ -10,7 +10,7 @@ al. (2017) for the gradient through a rejection sampler; Figurnov et al. (2018) 
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch.distributions.utils import lazy_property
 from ..bessel import Log0F1, log_0f1
 from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators, draw
-from .sphere import Axial, check_dimensions, log_surface_area, place
+from .sphere import Axial, check_dimensions, implicit_angle, log_surface_area, place
 
 PROPOSALS = 6  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
 SMALL_BATCH = 4096
@@ -69,7 +69,9 @@ class VonMisesFisher(Axial):
         runs_axis = len(sample_shape)
         theta = sample_angle(kappa.detach().expand(shape), self.dim, generator, runs_axis)
         if kappa.requires_grad:
-            theta = _ImplicitAngle.apply(kappa, self._log_normalizer.ratio.detach(), theta, self.dim)
+            theta = implicit_angle(
+                kappa, theta, partial(angle_slope, ratio=self._log_normalizer.ratio.detach(), m=self.dim)
+            )
         return place(self.loc, theta, generator, runs_axis)
 
     def rsample_rejection(self, sample_shape=(), generator: Generators = None) -> tuple[Tensor, Tensor]:
@@ -167,22 +169,6 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
             if rest.any():
                 kept[index][rest] = _accepted_versine(kappa[index][rest], m, own, 0)
     return kept
-
-
-class _ImplicitAngle(torch.autograd.Function):
-    """theta as a function of kappa, held at a fixed value of its distribution function; ``ratio`` is A(kappa)."""
-
-    @staticmethod
-    def forward(ctx, kappa: Tensor, ratio: Tensor, theta: Tensor, m: int) -> Tensor:
-        ctx.save_for_backward(kappa, ratio, theta)
-        ctx.m = m
-        return theta.view_as(theta)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):
-        kappa, ratio, theta = ctx.saved_tensors
-        return (grad * angle_slope(kappa, theta, ratio, ctx.m)).sum_to_size(kappa.shape), None, None, None
 
 
 def angle_slope(kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:

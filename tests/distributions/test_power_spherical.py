@@ -132,7 +132,7 @@ def test_angle_slope_is_the_exact_derivative(m):
     for kappa in (0.0, 0.1, 1.0, 20.0, 1e6):
         beta = (m - 1) / 2
         for theta in 2 * np.arcsin(np.sqrt(stats.beta(beta, kappa + beta).ppf([1e-9, 0.01, 0.5, 0.99, 1 - 1e-6]))):
-            got = angle_slope(tensor(kappa), tensor(float(exact(m, kappa)[1])), tensor(theta), m).item()
+            got = angle_slope(tensor(kappa), tensor(theta), tensor(float(exact(m, kappa)[1])), m).item()
             assert got == pytest.approx(slope_by_quadrature(m, kappa, theta), rel=2e-8), f"{kappa=}, {theta=}"
 
 
@@ -286,7 +286,7 @@ def test_values_and_gradients_are_finite_at_the_edges(m, kappa, dtype):
 @pytest.mark.parametrize("m", [2, 3, 1000])
 def test_the_slope_is_finite_at_both_poles(m):
     for kappa in (0.0, 1.0, 1e6):
-        slope = angle_slope(tensor(kappa), tensor(float(exact(m, kappa)[1])), tensor(0.0, math.pi), m)
+        slope = angle_slope(tensor(kappa), tensor(0.0, math.pi), tensor(float(exact(m, kappa)[1])), m)
         assert slope.abs().max() < 1e-12
 
 
