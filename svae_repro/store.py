@@ -22,7 +22,7 @@ from .errors import UserError
 from .files import whole_or_absent
 
 KEYS = ("experiment", "configuration", "seed", "metrics", "provenance")
-RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-geometric")
 
 
 @dataclass

@@ -212,7 +212,7 @@ def cluster(backend: str, address: str | None = None) -> Iterator[None]:
 
 def status(preset: str, standin: bool = False) -> str:
     """A table of the cells done, in training and missing of each experiment, and the time the missing may take."""
-    lines = [f"{'experiment':12} {'configuration':16} {'done':>5} {'running':>8} {'missing':>8} {'hours left':>11}"]
+    rows = []
     for name in experiments.NAMES:
         experiment = experiments.load(name)
         settings = experiments.settings(experiment, preset)
@@ -227,8 +227,10 @@ def status(preset: str, standin: bool = False) -> str:
             own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
             hours = (missing + running) * own / 3600 if missing + running else 0.0
             left = "unknown" if math.isnan(hours) else f"{hours:.1f}"
-            lines.append(f"{name:12} {slug(configuration):16} {len(done):5} {running:8} {missing:8} {left:>11}")
-    return "\n".join(lines)
+            rows.append((name, slug(configuration), len(done), running, missing, left))
+    width = max(len(row[1]) for row in rows)
+    head = f"{'experiment':12} {'configuration':{width}} {'done':>5} {'running':>8} {'missing':>8} {'hours left':>11}"
+    return "\n".join([head, *(f"{r[0]:12} {r[1]:{width}} {r[2]:5} {r[3]:8} {r[4]:8} {r[5]:>11}" for r in rows)])
 
 
 @dataclass

@@ -25,13 +25,14 @@ class Schedule:
     """How long and how fast to train. Epochs are counted from 1.
 
     ``patience`` is the look-ahead of early stopping in epochs; it is counted, and the best weights are recorded, only
-    after the warm-up, on the unweighted validation loss.
+    after the warm-up, on the unweighted validation loss. None means no early stopping: the last of
+    ``max_epochs`` leaves the weights. A ``batch_size`` of None makes every epoch one step on all examples.
     """
 
     learning_rate: float = 1e-3
-    batch_size: int = 64
+    batch_size: int | None = 64
     warmup_epochs: int = 100
-    patience: int = 50
+    patience: int | None = 50
     max_epochs: int = 2000
 
     def kl_weight(self, epoch: int) -> float:
@@ -85,7 +86,7 @@ def fit(
     deadline: float | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Fit:
-    """Train the R runs of ``model`` in lockstep and leave each with its best weights.
+    """Train the R runs of ``model`` in lockstep and leave each with its best weights (without patience its last).
 
     Args:
         model: parameters and buffers with a leading runs axis.
@@ -101,9 +102,10 @@ def fit(
     device = next(model.parameters()).device
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
     state = _State(model, optimiser, seeds, schedule, checkpoint)
-    batches = size // schedule.batch_size
+    batch_size = schedule.batch_size or size
+    batches = size // batch_size
     if batches == 0:
-        raise ValueError(f"{size} training examples do not fill one batch of {schedule.batch_size}")
+        raise ValueError(f"{size} training examples do not fill one batch of {batch_size}")
     last_save = time.monotonic()
     while state.epoch < schedule.max_epochs and not all(state.stopped):
         started = time.monotonic()
@@ -112,7 +114,7 @@ def fit(
         order = torch.stack([torch.randperm(size, generator=g, device=device) for g in generators])
         weight = schedule.kl_weight(state.epoch)
         model.train()
-        for batch in order[:, : batches * schedule.batch_size].split(schedule.batch_size, dim=1):
+        for batch in order[:, : batches * batch_size].split(batch_size, dim=1):
             optimiser.zero_grad(set_to_none=True)
             loss(batch, weight, generators).sum().backward()
             optimiser.step()
@@ -158,7 +160,7 @@ class _State:
         running = [value for value, stopped in zip(losses, self.stopped, strict=True) if not stopped]
         if not all(map(math.isfinite, running)):
             raise FloatingPointError(f"the validation losses of epoch {self.epoch} are {losses}: training diverged")
-        if self.epoch < self.schedule.warmup_epochs:
+        if self.schedule.patience is None or self.epoch < self.schedule.warmup_epochs:
             return
         current = self.model.state_dict()
         for run, value in enumerate(losses):
@@ -173,6 +175,8 @@ class _State:
 
     @property
     def earliest_end(self) -> int:
+        if self.schedule.patience is None:
+            return self.schedule.max_epochs
         best = [
             max(b, self.schedule.warmup_epochs) for b, s in zip(self.best_epoch, self.stopped, strict=True) if not s
         ]
@@ -181,7 +185,8 @@ class _State:
 
     def finish(self) -> Fit:
         last = self.model.state_dict()
-        for run in (run for run, epoch in enumerate(self.best_epoch) if epoch == 0):  # ended inside the warm-up
+        # Nothing was recorded without early stopping, or where training ended inside the warm-up.
+        for run in (run for run, epoch in enumerate(self.best_epoch) if epoch == 0):
             self.best_epoch[run], self.best_loss[run] = self.epoch, self.curve[-1][run]
             for name, best in self.best.items():
                 best[run] = last[name][run]

@@ -2,5 +2,18 @@
 
 from svae_repro.data.circle import Circle, circle_map, load_circle
 from svae_repro.data.mnist import Images, Pixels, load_mnist
+from svae_repro.data.planetoid import CitationGraphs, EdgeSplit, Graph, load_planetoid, split_edges
 
-__all__ = ["Circle", "Images", "Pixels", "circle_map", "load_circle", "load_mnist"]
+__all__ = [
+    "Circle",
+    "CitationGraphs",
+    "EdgeSplit",
+    "Graph",
+    "Images",
+    "Pixels",
+    "circle_map",
+    "load_circle",
+    "load_mnist",
+    "load_planetoid",
+    "split_edges",
+]

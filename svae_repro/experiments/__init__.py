@@ -9,7 +9,7 @@ from types import ModuleType
 
 from ..errors import UserError
 
-NAMES = ("circle", "mnist_vae")
+NAMES = ("circle", "mnist_vae", "vgae")
 
 
 def load(name: str) -> ModuleType:

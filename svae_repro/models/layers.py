@@ -11,20 +11,24 @@ import torch
 from torch import Tensor, nn
 
 
+def glorot_uniform(inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> Tensor:
+    """Initial weights [R, inputs, outputs], uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010)."""
+    bound = math.sqrt(6 / (inputs + outputs))
+    return torch.stack([torch.rand(inputs, outputs, generator=g) * (2 * bound) - bound for g in generators])
+
+
 class RunsLinear(nn.Module):
     """R independent affine maps: x [R, B, inputs] -> [R, B, outputs].
 
     Args:
         inputs, outputs: widths.
-        generators: one for each run; weights are Glorot uniform (Glorot and Bengio 2010), biases zero.
+        generators: one for each run; weights are Glorot uniform, biases zero.
     """
 
     def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]):
         super().__init__()
-        bound = math.sqrt(6 / (inputs + outputs))
-        weights = [torch.rand(inputs, outputs, generator=g) * (2 * bound) - bound for g in generators]
-        self.weight = nn.Parameter(torch.stack(weights))
-        self.bias = nn.Parameter(torch.zeros(len(weights), 1, outputs))
+        self.weight = nn.Parameter(glorot_uniform(inputs, outputs, generators))
+        self.bias = nn.Parameter(torch.zeros(len(self.weight), 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, x, self.weight)
