@@ -10,9 +10,8 @@ import argparse
 import os
 import sys
 
-from . import __version__, paths
+from . import __version__, experiments, paths
 from .errors import UserError
-from .experiments import NAMES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
     presets = {"default": "quick", "help": "smoke, quick (default) or paper"}
     train = commands.add_parser("run", help="train and score the missing cells of an experiment", allow_abbrev=False)
-    train.add_argument("experiment", help=", ".join(NAMES))
+    train.add_argument("experiment", help=", ".join(experiments.NAMES))
     train.add_argument("--preset", **presets)
     train.add_argument("--where", default="", metavar="d=2,space=s", help="only these configurations")
     train.add_argument("--seeds", metavar="0-9", help="only these seeds (default: all of the preset)")
