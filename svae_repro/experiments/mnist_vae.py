@@ -19,10 +19,10 @@ import torch
 from .. import evaluation
 from ..data.mnist import Images, Pixels, load_mnist
 from ..models import VAE
-from ..spaces import space
+from ..spaces import Space, space
 from ..store import Outcome
 from ..study import Job
-from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
+from ..training import EVALUATION, INITIALISATION, Fit, Schedule, fit, run_generators
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,18 @@ def configurations(settings: Settings) -> list[dict]:
 
 def run_cells(job: Job) -> list[Outcome]:
     """Train and score the seeds of one configuration in lockstep."""
+    model, fitted = train_model(job, space(f"{job.configuration['space']}{job.configuration['d']}"))
+    return score(job, model, fitted)
+
+
+def train_model(job: Job, latent: Space) -> tuple[VAE, Fit]:
+    """The seeds of a job trained over ``latent``, each with its best weights."""
     settings: Settings = job.settings
     images: Images = job.data
-    latent = space(f"{job.configuration['space']}{job.configuration['d']}")
-    seeds = job.seeds
-    initial = run_generators(seeds, INITIALISATION)
-    model = VAE(latent, images.train.shape[1], settings.hidden, initial).to(job.device)
-    train, validation, test = (
-        Pixels(split, settings.binarisation, job.device) for split in (images.train, images.validation, images.test)
+    model = VAE(latent, images.train.shape[1], settings.hidden, run_generators(job.seeds, INITIALISATION))
+    model = model.to(job.device)
+    train, validation = (
+        Pixels(split, settings.binarisation, job.device) for split in (images.train, images.validation)
     )
 
     def loss(index, weight, generators):
@@ -115,13 +119,28 @@ def run_cells(job: Job) -> list[Outcome]:
     def validate(generators):
         return -evaluation.elbo(model, lambda i: validation.batch(i, generators), len(validation), generators)["ELBO"]
 
-    fitted = fit(model, seeds, settings.schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report)
+    return model, fit(
+        model, job.seeds, settings.schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report
+    )
 
-    generators = run_generators(seeds, EVALUATION, device=job.device)
+
+def likelihoods(job: Job, model: VAE, test: Pixels, generators: list[torch.Generator]) -> dict[str, torch.Tensor]:
+    """LL, ELBO, RE and KL of the test images, each [R], by samples of the model's own posterior."""
     scores = evaluation.elbo(model, lambda i: test.batch(i, generators), len(test), generators)
     scores["LL"] = evaluation.log_likelihood(
-        model, lambda i: test.batch(i, generators), len(test), generators, settings.samples, job.report_evaluation
+        model, lambda i: test.batch(i, generators), len(test), generators, job.settings.samples, job.report_evaluation
     )
+    return scores
+
+
+def score(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
+    """The numbers of Tables 1 and 2 and what the figures show, for each run of a trained model."""
+    settings: Settings = job.settings
+    images: Images = job.data
+    latent, seeds = model.space, job.seeds
+    train, test = (Pixels(split, settings.binarisation, job.device) for split in (images.train, images.test))
+    generators = run_generators(seeds, EVALUATION, device=job.device)
+    scores = likelihoods(job, model, test, generators)
     modes = {
         "train": evaluation.features(model, lambda i: train.batch(i, generators), len(train)),
         "test": evaluation.features(model, lambda i: test.batch(i, generators), len(test)),
