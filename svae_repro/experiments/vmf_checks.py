@@ -1,0 +1,316 @@
+"""Measurements on vMF code, its own and that in circulation: gradients, sampler, Bessel functions, cost (notebook 07).
+
+Cells store arrays, one cell for each part, so that the notebook shows them without measuring anew:
+
+- ``gradients``: d/dkappa of E[w], w = loc.z, by five estimators over a grid of (m, kappa): mean, standard deviation and
+  standard error of one sample's gradient, beside the exact value;
+- ``sampler``: E[w] of the published sampler and of its gradient over a fine grid, by quadrature;
+- ``bessel``: relative error of the KL divergence and of its gradient by six ways of evaluating Eqs. 5 and 6, and the
+  dimension where each ceases to be finite;
+- ``cost``: seconds of one training step's worth of samples and of divergences, forward and backward.
+
+References for the Bessel part are computed with the decimals of Python's own `decimal` module, by series and continued
+fractions whose terms are all positive: they share nothing with what they judge.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import cache
+
+import numpy as np
+import torch
+from scipy import special
+from torch.distributions import kl_divergence
+
+from ..bench import medians
+from ..distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from ..distributions.as_published import (
+    PublishedVonMisesFisher,
+    UncorrectedVonMisesFisher,
+    published_moments,
+    uncorrected_slope,
+)
+from ..distributions.hyperspherical_uniform import log_surface_area
+from ..store import Outcome
+from ..study import Job
+
+
+@dataclass(frozen=True)
+class Settings:
+    seeds: int = 1
+    samples: int = 20_000
+    chunk: int = 5_000
+    dims: tuple[int, ...] = (2, 3, 5, 11, 21, 41)
+    kappas: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 9.0, 10.5, 12.0, 20.0, 50.0, 100.0)
+    map_size: tuple[int, int] = (33, 81)
+    frontier: int = 1500  # the largest dimension tried
+    repetitions: int = 100
+
+
+PRESETS = {
+    "smoke": Settings(
+        samples=200, chunk=200, dims=(2, 5, 21), kappas=(1.0, 10.5, 50.0), map_size=(5, 7), frontier=400, repetitions=3
+    ),
+    "quick": Settings(samples=4_000, chunk=4_000, frontier=1000, repetitions=30),
+    "paper": Settings(samples=40_000),
+}
+TABLES: dict = {}
+PARTS = ("gradients", "sampler", "bessel", "cost")
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """These measurements need no data."""
+
+    name: str = "none"
+    standin: bool = False
+    sha256: str = "none"
+    description: str = "real (no data needed: random numbers and special functions)"
+
+
+def load_data(source: str, settings: Settings) -> Nothing:
+    return Nothing()
+
+
+def configurations(settings: Settings) -> list[dict]:
+    return [{"part": part} for part in PARTS]
+
+
+def run_cells(job: Job) -> list[Outcome]:
+    part = {"gradients": gradients, "sampler": sampler, "bessel": bessel, "cost": cost}[job.configuration["part"]]
+    return [Outcome({"part": job.configuration["part"]}, part(job.settings, seed, job.device)) for seed in job.seeds]
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+# estimator -> family, whether Eq. 8's second term is added, whether f is centred first
+ESTIMATORS = {
+    "published": (PublishedVonMisesFisher, False, False),
+    "uncorrected": (UncorrectedVonMisesFisher, False, False),
+    "corrected": (VonMisesFisher, True, False),
+    "corrected, f centred": (VonMisesFisher, True, True),
+    "implicit": (VonMisesFisher, False, False),
+    "power": (PowerSpherical, False, False),
+}
+
+
+def gradients(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
+    """Per estimator, m and kappa: mean and standard deviation [E, M, K] of w and of its gradient, and exact [M, K].
+
+    The exact derivative of Power Spherical's E[w] is another one than the vMF's; it stands in ``exact_power``.
+    """
+    shape = (len(ESTIMATORS), len(settings.dims), len(settings.kappas))
+    found = {name: np.zeros(shape) for name in ("mean", "deviation", "mean_w", "deviation_w")}
+    for i, estimator in enumerate(ESTIMATORS):
+        for j, m in enumerate(settings.dims):
+            for k, kappa in enumerate(settings.kappas):
+                g = torch.Generator(device).manual_seed(1000 * seed + 100 * i + k)
+                w, slope = _samples(estimator, m, kappa, settings, g, device)
+                found["mean"][i, j, k], found["deviation"][i, j, k] = slope.mean(), slope.std(ddof=1)
+                found["mean_w"][i, j, k], found["deviation_w"][i, j, k] = w.mean(), w.std(ddof=1)
+    loc = [torch.eye(m, dtype=torch.float64)[0] for m in settings.dims]
+    kappas = torch.tensor(settings.kappas, dtype=torch.float64)
+    laws = [VonMisesFisher(u, kappas)._log_normalizer for u in loc]
+    dims = np.array(settings.dims)
+    return found | {
+        "m": dims,
+        "kappa": kappas.numpy(),
+        "samples": np.array(settings.samples),
+        "exact": np.stack([law.slope.numpy() for law in laws]),
+        "exact_w": np.stack([law.ratio.numpy() for law in laws]),
+        "exact_power": (dims[:, None] - 1) / (kappas.numpy() + dims[:, None] - 1) ** 2,
+        "expected_published": np.stack([published_moments(kappas, m)[1].numpy() for m in settings.dims]),
+        "expected_uncorrected": np.stack([uncorrected_slope(kappas, m).numpy() for m in settings.dims]),
+    }
+
+
+def _samples(estimator: str, m: int, kappa: float, settings: Settings, generator, device: str):
+    """w [N] and the gradient of each sample's w by kappa [N]."""
+    family, corrected, centred = ESTIMATORS[estimator]
+    loc = torch.zeros(m, dtype=torch.float64, device=device)
+    loc[1] = 1
+    parts = []
+    for _ in range(settings.samples // settings.chunk):
+        concentration = torch.full((settings.chunk,), kappa, dtype=torch.float64, device=device, requires_grad=True)
+        p = family(loc, concentration, validate_args=False)
+        if corrected:
+            z, log_ratio = p.rsample_rejection((), generator)
+            f = z @ loc - (p.mean[0] @ loc).detach() * centred
+            surrogate = f + f.detach() * log_ratio
+        else:
+            z = p.rsample((), generator)
+            surrogate = z @ loc
+        (slope,) = torch.autograd.grad(surrogate.sum(), concentration)
+        parts.append(torch.stack([(z @ loc).detach(), slope]))
+    return torch.cat(parts, 1).cpu().numpy()
+
+
+# --- sampler ---------------------------------------------------------------------------------------------------------
+
+
+def sampler(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
+    """E[w] of the published sampler and of the vMF, and the mean gradients, over a grid [M, K] of m and kappa."""
+    m = np.unique(np.geomspace(2, 512, settings.map_size[0]).round().astype(int))
+    kappa = torch.from_numpy(np.unique(np.concatenate([np.geomspace(1, 1e4, settings.map_size[1]), [10.5, 11.0]])))
+    published = [published_moments(kappa, int(n)) for n in m]
+    exact = [VonMisesFisher(torch.eye(int(n), dtype=torch.float64)[0], kappa)._log_normalizer for n in m]
+    return {
+        "m": m,
+        "kappa": kappa.numpy(),
+        "published_w": np.stack([w.numpy() for w, _ in published]),
+        "published_slope": np.stack([slope.numpy() for _, slope in published]),
+        "uncorrected_slope": np.stack([uncorrected_slope(kappa, int(n)).numpy() for n in m]),
+        "exact_w": np.stack([law.ratio.numpy() for law in exact]),
+        "exact_slope": np.stack([law.slope.numpy() for law in exact]),
+    }
+
+
+# --- Bessel functions ------------------------------------------------------------------------------------------------
+
+
+def kl_by_ive(kappa: np.ndarray, m: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """KL divergence to the uniform distribution and its gradient by Eqs. 5 and 6 of the paper with SciPy's ``ive``."""
+    kappa, half = kappa.astype(dtype), m / 2
+    with np.errstate(all="ignore"):
+        below2, below, at, above = (special.ive(dtype(half + step), kappa) for step in (-2, -1, 0, 1))
+        log_c = dtype(half - 1) * np.log(kappa) - dtype(half * np.log(2 * np.pi)) - (kappa + np.log(below))
+        value = kappa * at / below + log_c + dtype(log_surface_area(m))
+        slope = kappa / 2 * (above / below - at * (below2 + at) / below**2 + 1)
+    return value, slope
+
+
+def _by_bounds(*bounds: tuple[float, float]):
+    """The same with A(kappa) replaced by the mean of ``kappa / (v + c + sqrt((v + e)^2 + kappa^2))``, v = m/2, over
+    bounds (c, e), and its derivative; the value of log I is exact."""
+
+    def kl(kappa: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+        ratio = slope = 0
+        for c, e in bounds:
+            root = np.sqrt((m / 2 + e) ** 2 + kappa**2)
+            ratio = ratio + kappa / (m / 2 + c + root) / len(bounds)
+            slope = slope + (m / 2 + c + root - kappa**2 / root) / (m / 2 + c + root) ** 2 / len(bounds)
+        log_normalizer = VonMisesFisher(torch.eye(m, dtype=torch.float64)[0], torch.from_numpy(kappa))._log_normalizer
+        return kappa * ratio - log_normalizer.value.numpy(), kappa * slope
+
+    return kl
+
+
+UPPER, LOWER = (-1.0, 1.0), (-0.5, 0.5)  # Amos (1974)
+
+
+def ours(kappa: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """KL divergence and gradient by `kl_divergence`."""
+    concentration = torch.from_numpy(kappa).requires_grad_()
+    p = VonMisesFisher(torch.eye(m, dtype=torch.float64)[0], concentration)
+    kl = kl_divergence(p, HypersphericalUniform(m))
+    return kl.detach().numpy(), torch.autograd.grad(kl.sum(), concentration)[0].numpy()
+
+
+WAYS = {
+    "ive, float32": lambda kappa, m: kl_by_ive(kappa, m, np.float32),
+    "ive, float64": lambda kappa, m: kl_by_ive(kappa, m, np.float64),
+    "upper bound of the ratio": _by_bounds(UPPER),
+    "lower bound of the ratio": _by_bounds(LOWER),
+    "mean of both bounds": _by_bounds(UPPER, LOWER),
+    "ours": ours,
+}
+FRONTIERS = ("ive, float32", "ive, float64", "ours")
+ERROR_DIMS = (2, 3, 5, 11, 21, 41, 101, 301, 1001)
+ERROR_KAPPAS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+
+
+@cache
+def reference(m: int, kappa: float) -> tuple[float, float]:
+    """KL divergence to the uniform distribution and its gradient with 60 decimals.
+
+    F by its series sum_k (kappa^2/4)^k / (k! (m/2)_k), A by its continued fraction 1/(m/kappa + 1/((m+2)/kappa + ...)).
+    """
+    with localcontext() as context:
+        context.prec = 80
+        x = Decimal(kappa)
+        quarter, term, total, k = x * x / 4, Decimal(1), Decimal(1), 0
+        while term > Decimal(10) ** -70 * total:
+            k += 1
+            term = term * quarter / (k * (Decimal(m) / 2 + k - 1))
+            total += term
+        fraction = Decimal(0)
+        for step in range(2 * k + 100, -1, -1):
+            fraction = 1 / ((m + 2 * step) / x + fraction)
+        slope = 1 - fraction * fraction - (m - 1) * fraction / x
+        return float(x * fraction - total.ln()), float(x * slope)
+
+
+def bessel(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
+    """Relative errors of KL and gradient [W, M, K, 2], NaN or inf as they come, and for a finer row of kappas the first
+    dimension where either is not finite [3, K, 2], one above the last that was tried if there is none."""
+    kappas = np.array(ERROR_KAPPAS)
+    errors = np.zeros((len(WAYS), len(ERROR_DIMS), len(kappas), 2))
+    for j, m in enumerate(ERROR_DIMS):
+        true = np.array([reference(m, kappa) for kappa in ERROR_KAPPAS])  # [K, 2]
+        for i, way in enumerate(WAYS.values()):
+            errors[i, j] = np.stack(way(kappas, m), -1).astype(float) / true - 1
+    fine = np.geomspace(0.01, 1000, 21)
+    frontier = np.full((len(FRONTIERS), len(fine), 2), settings.frontier + 1)
+    for m in range(settings.frontier, 1, -1):
+        for i, way in enumerate(FRONTIERS):
+            broken = ~np.isfinite(np.stack(WAYS[way](fine, m), -1))
+            frontier[i][broken] = m
+    return {
+        "m": np.array(ERROR_DIMS),
+        "kappa": kappas,
+        "error": errors,
+        "frontier_kappa": fine,
+        "frontier": frontier,
+        "largest": np.array(settings.frontier),
+    }
+
+
+# --- cost ------------------------------------------------------------------------------------------------------------
+
+BATCH = 640
+COST_DIMS = (3, 11, 41)
+
+
+def cost(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
+    """Median seconds [S, M] of 640 samples forward and backward, and [D, M] of 640 KL divergences to the uniform."""
+    samples = np.zeros((len(ESTIMATORS), len(COST_DIMS)))
+    divergences = np.zeros((3, len(COST_DIMS)))
+    for j, m in enumerate(COST_DIMS):
+        generator = torch.Generator(device).manual_seed(seed)
+        raw = torch.randn(BATCH, m, generator=generator, device=device)
+        loc = (raw / raw.norm(dim=-1, keepdim=True)).requires_grad_()
+        kappa = (1 + 50 * torch.rand(BATCH, generator=generator, device=device)).requires_grad_()
+        t = medians({name: _step(name, loc, kappa) for name in ESTIMATORS}, settings.repetitions, 3)
+        samples[:, j] = list(t.values())
+        numbers = kappa.detach().cpu().numpy()
+        t = medians(
+            {
+                "ive, float32": lambda numbers=numbers, m=m: kl_by_ive(numbers, m, np.float32),
+                "ours": lambda loc=loc, kappa=kappa: _divergence(VonMisesFisher, loc, kappa),
+                "power": lambda loc=loc, kappa=kappa: _divergence(PowerSpherical, loc, kappa),
+            },
+            settings.repetitions,
+            3,
+        )
+        divergences[:, j] = list(t.values())
+    return {"m": np.array(COST_DIMS), "samples": samples, "divergences": divergences, "batch": np.array(BATCH)}
+
+
+def _step(estimator: str, loc: torch.Tensor, kappa: torch.Tensor):
+    family, corrected, _ = ESTIMATORS[estimator]
+
+    def step():
+        p = family(loc, kappa, validate_args=False)
+        if corrected:
+            z, log_ratio = p.rsample_rejection()
+            f = z.sum(-1)
+            (f + f.detach() * log_ratio).sum().backward()
+        else:
+            p.rsample().sum().backward()
+
+    return step
+
+
+def _divergence(family, loc: torch.Tensor, kappa: torch.Tensor) -> None:
+    p = family(loc, kappa, validate_args=False)
+    kl_divergence(p, HypersphericalUniform(p.dim, device=loc.device)).sum().backward()
