@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ..bessel import log_0f1
 from .noise import Generators, draw
-from .von_mises_fisher import VonMisesFisher, _angle, _place
+from .sphere import place
+from .von_mises_fisher import VonMisesFisher, _angle
 
 SWITCH = 10.0  # the blend begins here and ends one further
 PROPOSALS = 8
@@ -49,8 +50,8 @@ class PublishedVonMisesFisher(VonMisesFisher):
         shape = self._extended_shape(sample_shape)[:-1]
         kappa = self._kappa.expand(shape)
         epsilon = _accepted(kappa.detach(), self.dim, generator, runs_axis=len(sample_shape))
-        around = self._directions(shape, generator, len(sample_shape))
-        return _place(self.loc, _angle(1 - _proposal(epsilon, published_b(kappa, self.dim))), around)
+        theta = _angle(1 - _proposal(epsilon, published_b(kappa, self.dim)))
+        return place(self.loc, theta, generator, runs_axis=len(sample_shape))
 
 
 def exact_b(kappa: Tensor, m: int) -> Tensor:
