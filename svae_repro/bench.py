@@ -12,6 +12,7 @@ import torch
 from torch.distributions import kl_divergence
 
 from . import evaluation
+from .captured import CapturedStep
 from .data.mnist import Pixels
 from .distributions import HypersphericalUniform, VonMisesFisher
 from .errors import UserError
@@ -49,6 +50,8 @@ def medians(actions: dict[str, Callable[[], object]], repetitions: int = 200, wa
         for name, action in actions.items():
             started = time.perf_counter()
             action()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if repetition >= warmup:
                 times[name].append(time.perf_counter() - started)
     return {name: float(np.median(values)) for name, values in times.items()}
@@ -56,19 +59,21 @@ def medians(actions: dict[str, Callable[[], object]], repetitions: int = 200, wa
 
 def _training_step(name: str, pixels: Pixels, runs: int = 1) -> Callable[[], None]:
     """One step as `svae_repro.training.fit` takes it."""
-    seeds = list(range(runs))
-    model = VAE(space(name), PIXELS, HIDDEN, run_generators(seeds, INITIALISATION))
-    optimiser = torch.optim.Adam(model.parameters(), fused=True)
-    generators = run_generators(seeds, TRAINING)
-    index = torch.randint(len(pixels), (runs, BATCH))
+    seeds, device = list(range(runs)), pixels.device
+    model = VAE(space(name), PIXELS, HIDDEN, run_generators(seeds, INITIALISATION)).to(device)
+    on_gpu = device.type == "cuda"
+    optimiser = torch.optim.Adam(model.parameters(), fused=True, capturable=on_gpu)
+    generators = run_generators(seeds, TRAINING, device=device)
+    index = torch.randint(len(pixels), (runs, BATCH), device=device)
 
-    def step():
+    def take_step(index, weight):
         optimiser.zero_grad(set_to_none=True)
         re, kl = model.elbo_terms(pixels.batch(index, generators), generators)
-        (0.5 * kl - re).mean(1).sum().backward()
+        (weight * kl - re).mean(1).sum().backward()
         optimiser.step()
 
-    return step
+    step = CapturedStep(take_step, generators) if on_gpu else take_step
+    return lambda: step(index, 0.5)
 
 
 def _matrix_products() -> Callable[[], None]:
@@ -86,8 +91,8 @@ def _matrix_products() -> Callable[[], None]:
     return products
 
 
-def _images() -> Pixels:
-    return Pixels(torch.randint(256, (5000, PIXELS), dtype=torch.uint8))
+def _images(device: str = "cpu") -> Pixels:
+    return Pixels(torch.randint(256, (5000, PIXELS), dtype=torch.uint8), device=device)
 
 
 def _step():
@@ -148,6 +153,11 @@ def _ll():
 
 def _lockstep():
     """Ten runs in lockstep against ten steps one after another: it pays on a GPU, not on a CPU."""
-    pixels = _images()
-    t = medians({"ten": _training_step("s10", pixels, 10), "one": _training_step("s10", pixels)}, repetitions=30)
-    yield "ten S-VAE runs one after another / in lockstep (CPU)", 10 * t["one"] / t["ten"], None
+    for device in ("cpu", "cuda"):
+        if device == "cuda" and not torch.cuda.is_available():
+            print("ten S-VAE runs in lockstep on a GPU: there is none here")
+            continue
+        pixels = _images(device)
+        t = medians({"ten": _training_step("s10", pixels, 10), "one": _training_step("s10", pixels)}, repetitions=30)
+        what = f"ten S-VAE runs in lockstep / one after another ({device.upper()})"
+        yield what, t["ten"] / (10 * t["one"]), 0.125 if device == "cuda" else None

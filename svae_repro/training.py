@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .captured import CapturedStep
 from .errors import UserError
 from .files import whole_or_absent
 
@@ -68,8 +69,15 @@ class OutOfTime(Exception):
 
 def run_generators(seeds: Sequence[int], *purpose: int, device: torch.device | str = "cpu") -> list[torch.Generator]:
     """One generator for each run, its stream fixed by the run's seed and by what it is for."""
-    states = [np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] for seed in seeds]
-    return [torch.Generator(device).manual_seed(int(state) >> 1) for state in states]
+    return reseed([torch.Generator(device) for _ in seeds], seeds, *purpose)
+
+
+def reseed(generators: list[torch.Generator], seeds: Sequence[int], *purpose: int) -> list[torch.Generator]:
+    """The same generators with the streams that `run_generators` gives."""
+    for generator, seed in zip(generators, seeds, strict=True):
+        state = np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0]
+        generator.manual_seed(int(state) >> 1)
+    return generators
 
 
 INITIALISATION, TRAINING, VALIDATION, EVALUATION = range(4)  # purposes of generators
@@ -100,24 +108,31 @@ def fit(
         report: called after every epoch.
     """
     device = next(model.parameters()).device
-    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
+    on_gpu = device.type == "cuda"
+    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True, capturable=on_gpu)
     state = _State(model, optimiser, seeds, schedule, checkpoint)
     batch_size = schedule.batch_size or size
     batches = size // batch_size
     if batches == 0:
         raise ValueError(f"{size} training examples do not fill one batch of {batch_size}")
+    generators = run_generators(seeds, device=device)
+
+    def take_step(index: Tensor, weight: Tensor | float) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss(index, weight, generators).sum().backward()
+        optimiser.step()
+
+    step = CapturedStep(take_step, generators) if on_gpu else take_step
     last_save = time.monotonic()
     while state.epoch < schedule.max_epochs and not all(state.stopped):
         started = time.monotonic()
         state.epoch += 1
-        generators = run_generators(seeds, TRAINING, state.epoch, device=device)
+        reseed(generators, seeds, TRAINING, state.epoch)
         order = torch.stack([torch.randperm(size, generator=g, device=device) for g in generators])
         weight = schedule.kl_weight(state.epoch)
         model.train()
         for batch in order[:, : batches * batch_size].split(batch_size, dim=1):
-            optimiser.zero_grad(set_to_none=True)
-            loss(batch, weight, generators).sum().backward()
-            optimiser.step()
+            step(batch, weight)
         model.eval()
         with torch.no_grad():
             losses = validate(run_generators(seeds, VALIDATION, state.epoch, device=device)).tolist()

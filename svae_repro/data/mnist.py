@@ -98,6 +98,10 @@ class Pixels:
     def __len__(self) -> int:
         return len(self._stored)
 
+    @property
+    def device(self) -> torch.device:
+        return self._stored.device
+
     def batch(self, index: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
         """The images [..., P] float32 that `index` [...] int64, on the same device, names.
 
