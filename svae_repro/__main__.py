@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--seeds", metavar="0-9", help="only these seeds (default: all of the preset)")
     train.add_argument("--data", default="auto", dest="source", help="auto (default), real or standin")
     train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    train.add_argument("--jobs", type=int, metavar="N", help="cells to train at the same time (default: all cores)")
+    train.add_argument("--jobs", type=int, metavar="N", help="trainings to run at the same time (default: all cores)")
+    together = "seeds of a configuration that train as one program (default: all on a GPU, 1 on a CPU)"
+    train.add_argument("--lockstep", type=int, metavar="N", help=together)
     train.add_argument("--backend", default="loky", help="where jobs run: loky (this machine, default), dask or ray")
     train.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster, such as tcp://host:8786")
     train.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes; the same command resumes")
@@ -74,6 +76,7 @@ def _dispatch(options: argparse.Namespace) -> int:
                 source=options.source,
                 device=options.device,
                 jobs=options.jobs,
+                lockstep=options.lockstep,
                 backend=options.backend,
                 minutes=options.minutes,
                 fresh=options.fresh,

@@ -91,6 +91,7 @@ def run(
     source: str = "auto",
     device: str = "auto",
     jobs: int | None = None,
+    lockstep: int | None = None,
     backend: str = "loky",
     minutes: float | None = None,
     fresh: bool = False,
@@ -99,8 +100,8 @@ def run(
 ) -> Results:
     """Train every missing cell of an experiment's preset and return the cells that are there afterwards.
 
-    On a GPU the missing seeds of a configuration train in lockstep; on a CPU every cell is a task of its own, and
-    ``jobs`` of them (all cores by default) run at a time with one thread each. After ``minutes`` unfinished cells are
+    ``lockstep`` missing seeds of a configuration train together as one task, by default all of them on a GPU and one on
+    a CPU; ``jobs`` tasks (on a CPU as many as it has cores) run at a time with one thread each. After ``minutes`` unfinished cells are
     left in their checkpoints. ``progress`` shows a bar; ``say`` takes the lines that report.
 
     Raises:
@@ -116,8 +117,9 @@ def run(
         raise UserError("--fresh starts anew every time and --minutes stops it: leave out one of them")
     if jobs is None:
         jobs = 1 if device == "cuda" else joblib.cpu_count()
-    if jobs < 1:
-        raise UserError(f"--jobs must be at least 1, got {jobs}")
+    for option, value in (("jobs", jobs), ("lockstep", lockstep)):
+        if value is not None and value < 1:
+            raise UserError(f"--{option} must be at least 1, got {value}")
     say = say or (tqdm.write if progress else _print)
     seeds = list(range(settings.seeds)) if seeds is None else seeds
     configurations = select(experiment.configurations(settings), where or {})
@@ -135,7 +137,8 @@ def run(
                 done += 1
             else:
                 missing.append(seed)
-        groups = [missing] if device == "cuda" and missing else [[seed] for seed in missing]
+        size = lockstep or (len(seeds) if device == "cuda" else 1)
+        groups = [missing[i : i + size] for i in range(0, len(missing), size)]
         tasks += [_Task(name, preset, configuration, group, source, device, folder, fresh) for group in groups]
     total = sum(len(task.seeds) for task in tasks)
     say(f"{name}, {preset} preset: {done} cells done, {total} to train ({data.description})")

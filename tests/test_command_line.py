@@ -41,6 +41,7 @@ RUN = ["run", "mnist_vae", "--preset", "smoke", "--data", "standin"]
         ([*RUN, "--jobs", "0"], "--jobs"),
         ([*RUN, "--jobs", "-2"], "--jobs"),
         ([*RUN, "--jobs", "two"], "two"),
+        ([*RUN, "--lockstep", "0"], "--lockstep"),
         ([*RUN, "--minutes", "soon"], "soon"),
         ([*RUN, "--pres", "smoke"], "--pres"),
         ([*RUN, "circle"], "circle"),

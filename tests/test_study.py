@@ -228,6 +228,14 @@ def test_runs_in_lockstep_are_stored_one_by_one(home, tiny, monkeypatch):
             assert together[name][key] == pytest.approx(expected[key], rel=1e-5)  # float32, see test_training
 
 
+def test_lockstep_divides_the_seeds_into_tasks(home, tiny, monkeypatch):
+    groups, original = [], mnist_vae.run_cells
+    monkeypatch.setattr(mnist_vae, "run_cells", lambda job: groups.append(job.seeds) or original(job))
+    run("--seeds", "0-4", "--where", "space=e", "--lockstep", "2")
+    assert groups == [[0, 1], [2, 3], [4]]
+    assert len(cells(home)) == 5
+
+
 # Back ends
 
 
