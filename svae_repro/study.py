@@ -101,8 +101,8 @@ def run(
     """Train every missing cell of an experiment's preset and return the cells that are there afterwards.
 
     ``lockstep`` missing seeds of a configuration train together as one task, by default all of them on a GPU and one on
-    a CPU; ``jobs`` tasks (on a CPU as many as it has cores) run at a time with one thread each. After ``minutes`` unfinished cells are
-    left in their checkpoints. ``progress`` shows a bar; ``say`` takes the lines that report.
+    a CPU; ``jobs`` tasks (on a CPU as many as it has cores) run at a time with one thread each. After ``minutes``
+    unfinished cells are left in their checkpoints. ``progress`` shows a bar; ``say`` takes the lines that report.
 
     Raises:
         UserError: bad arguments, data that cannot be had, a result file that cannot be read or a folder that cannot be
