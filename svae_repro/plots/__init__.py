@@ -2,6 +2,13 @@
 
 from .circle import aligned, circle_aggregates, circle_angles, circle_latents, circle_numbers
 from .common import remark, save, save_page, stored
+from .m1m2 import (
+    analogies,
+    analogy_grid,
+    confusions,
+    semi_supervised_accuracy,
+    semi_supervised_curves,
+)
 from .mnist import (
     image_grid,
     knn_accuracy,
@@ -18,10 +25,13 @@ from .mnist import (
 
 __all__ = [
     "aligned",
+    "analogies",
+    "analogy_grid",
     "circle_aggregates",
     "circle_angles",
     "circle_latents",
     "circle_numbers",
+    "confusions",
     "image_grid",
     "knn_accuracy",
     "latent_spaces",
@@ -32,6 +42,8 @@ __all__ = [
     "samples",
     "save",
     "save_page",
+    "semi_supervised_accuracy",
+    "semi_supervised_curves",
     "separate",
     "sphere_page",
     "stored",

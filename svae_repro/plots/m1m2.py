@@ -1,0 +1,116 @@
+"""Figures of Table 3 and Figure 10: accuracy by dimension, confused digits, one style in every class."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..store import Results
+from .common import Found
+
+TOPOLOGY_STYLES = {
+    "N+N": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    "S+S": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    "S+N": {"color": "#009E73", "marker": "^", "linestyle": "-."},
+}
+GAP = 6  # white pixels between an original and its variations
+
+
+def semi_supervised_accuracy(frame: pd.DataFrame) -> Figure:
+    """Table 3: accuracy against the dimension of z2, a panel for each of z1; ours filled, the paper's open."""
+    dims_z1, dims_z2 = sorted(frame["dim_z1"].unique()), sorted(frame["dim_z2"].unique())
+    size = (max(6, 3.6 * len(dims_z1)), 4.2)
+    figure, panels = plt.subplots(1, len(dims_z1), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    figure.suptitle("M1+M2: test accuracy")
+    for axes, dim_z1 in zip(panels[0], dims_z1, strict=True):
+        for place, (method, style) in enumerate(TOPOLOGY_STYLES.items()):
+            rows = frame[(frame["dim_z1"] == dim_z1) & (frame["method"] == method)].set_index("dim_z2").reindex(dims_z2)
+            x = np.arange(len(dims_z2)) + 0.08 * (place - 1)  # side by side, not on top of each other
+            for prefix, look in (("published_", {"mfc": "white", "linewidth": 0.8}), ("", {"linewidth": 2})):
+                if rows[prefix + "mean"].notna().any():
+                    label = f"{method}, {'paper' if prefix else 'ours'}"
+                    std = rows[prefix + "std"].to_numpy()
+                    axes.errorbar(x, rows[prefix + "mean"], std, capsize=3, label=label, **style, **look)
+        axes.set(title=f"dim z1 = {dim_z1}", xlabel="dim z2", xticks=range(len(dims_z2)), xticklabels=dims_z2)
+        axes.set_xlim(-0.4, len(dims_z2) - 0.6)
+        axes.grid(axis="y", alpha=0.3)
+    panels[0, 0].set_ylabel("accuracy (%)")
+    figure.legend(*_every_label(panels[0]), fontsize=8, loc="outside right upper")
+    return figure
+
+
+def _every_label(panels) -> tuple[list, list]:
+    """Handles and labels of all panels, each label once: a method may be there in one panel only."""
+    entries = {}
+    for axes in panels:
+        entries |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    return list(entries.values()), list(entries)
+
+
+def analogies(found: Found) -> Figure:
+    """Figure 10: each row an image and its style z2 decoded in every class, a panel for each model."""
+    figure, panels = plt.subplots(1, len(found), figsize=(4.4 * len(found), 4.4), layout="constrained", squeeze=False)
+    figure.suptitle("The style of the image on the left in every class")
+    for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
+        axes.imshow(analogy_grid(arrays["originals"], arrays["restyled"]), cmap="gray_r", vmin=0, vmax=255)
+        axes.set(title=_title(configuration), xticks=[], yticks=[])
+    return figure
+
+
+def analogy_grid(originals: np.ndarray, restyled: np.ndarray) -> np.ndarray:
+    """One picture of square ``originals`` [N, P], each followed by its K variations ``restyled`` [N, K, P]."""
+    count, classes, pixels = restyled.shape
+    side = round(pixels**0.5)
+    rows = restyled.reshape(count, classes, side, side).transpose(0, 2, 1, 3).reshape(count * side, classes * side)
+    gap = np.zeros((count * side, GAP), rows.dtype)
+    return np.concatenate([originals.reshape(count * side, side), gap, rows], axis=1)
+
+
+def confusions(found: Found) -> Figure:
+    """Which digit is taken for which: numbers of test images by true and predicted class; correct ones are left out."""
+    figure, panels = plt.subplots(1, len(found), figsize=(4.4 * len(found), 4.6), layout="constrained", squeeze=False)
+    figure.suptitle("Confused digits")
+    for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
+        _confusion(axes, arrays["confusion"])
+        axes.set_title(_title(configuration))
+    panels[0, 0].set_ylabel("true digit")
+    return figure
+
+
+def _confusion(axes: Axes, counts: np.ndarray) -> None:
+    wrong = counts - np.diag(np.diag(counts))
+    axes.imshow(wrong, cmap="Greys", vmax=max(1, 1.5 * wrong.max()))  # never so dark that a number is lost on it
+    for true, predicted in zip(*np.nonzero(wrong), strict=True):
+        axes.text(predicted, true, wrong[true, predicted], ha="center", va="center", fontsize=7)
+    axes.set(xlabel="predicted digit", xticks=range(len(wrong)), yticks=range(len(wrong)))
+
+
+def semi_supervised_curves(results: Results, warmup: int) -> Figure:
+    """Validation loss (negative bound in nats) by epoch of every run; a marker where its weights were kept."""
+    shown = list(dict.fromkeys((c["configuration"]["dim_z1"], c["configuration"]["dim_z2"]) for c in results.cells))
+    width = min(3, len(shown))
+    height = -(-len(shown) // width)
+    size = (max(6, 3.6 * width), 3.6 * height)
+    figure, panels = plt.subplots(height, width, figsize=size, layout="constrained", squeeze=False)
+    figure.suptitle("Validation loss")
+    for axes in panels.flat[len(shown) :]:
+        axes.set_axis_off()
+    for axes, (dim_z1, dim_z2) in zip(panels.flat, shown, strict=False):
+        for cell in results.where(dim_z1=dim_z1, dim_z2=dim_z2):
+            method = cell["configuration"]["topology"]
+            curve = results.arrays(cell["seed"], **cell["configuration"])["validation_curve"]
+            kept = [cell["metrics"]["best_epoch"] - 1]
+            axes.plot(np.arange(1, len(curve) + 1), curve, **TOPOLOGY_STYLES[method], markevery=kept, label=method)
+        axes.axvline(warmup, color="grey", linestyle=":")
+        axes.set(title=f"dim z1 = {dim_z1}, dim z2 = {dim_z2}", xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.grid(alpha=0.3)
+    panels[0, 0].set_ylabel("negative bound in nats")
+    panels[0, 0].legend(*_every_label(panels[0, :1]))
+    return figure
+
+
+def _title(configuration: dict) -> str:
+    return f"{configuration['topology']}, dim z1 = {configuration['dim_z1']}, dim z2 = {configuration['dim_z2']}"
