@@ -9,6 +9,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from .distributions import (
     HypersphericalUniform,
     PowerSpherical,
     ProductDistribution,
+    Repeated,
     VonMisesFisher,
     WrappedNormal,
 )
@@ -214,6 +216,10 @@ class Product(Space):
     def __init__(self, factors: Sequence[Space]):
         super().__init__(sum(f.dim for f in factors))
         self.factors = list(factors)
+        # Neighbours of one kind are evaluated together: (space, how many).
+        self._groups = [
+            (next(group), 1 + sum(1 for _ in group)) for _, group in groupby(self.factors, lambda f: f.name)
+        ]
 
     @property
     def name(self) -> str:
@@ -231,12 +237,17 @@ class Product(Space):
         return sum(f.n_params for f in self.factors)
 
     def posterior(self, params: Tensor) -> ProductDistribution:
-        parts = params.split([f.n_params for f in self.factors], dim=-1)
-        posteriors = [f.posterior(part) for f, part in zip(self.factors, parts, strict=True)]
-        return ProductDistribution(posteriors, validate_args=False)
+        parts = params.split([count * f.n_params for f, count in self._groups], dim=-1)
+        factors = []
+        for (f, count), part in zip(self._groups, parts, strict=True):
+            one = count == 1
+            factors.append(f.posterior(part) if one else Repeated(f.posterior(part.unflatten(-1, (count, -1)))))
+        return ProductDistribution(factors, validate_args=False)
 
     def prior(self, device=None, dtype=None) -> ProductDistribution:
-        return ProductDistribution([f.prior(device, dtype) for f in self.factors], validate_args=False)
+        factors = [(f.prior(device, dtype), count) for f, count in self._groups]
+        factors = [p if count == 1 else Repeated(p.expand([count])) for p, count in factors]
+        return ProductDistribution(factors, validate_args=False)
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         sizes = [f.ambient_dim for f in self.factors]

@@ -290,3 +290,21 @@ def test_grid_of_the_hyperbolic_plane_is_even_in_probability():
 def test_grid_exists_only_in_dimension_two(s):
     with pytest.raises((NotImplementedError, UserError)):
         s.grid(4)
+
+
+@pytest.mark.parametrize("name", ["s2s2s2", "h2h2e3e3", "s2h2s2"])
+def test_equal_neighbours_are_evaluated_together_to_the_same_numbers(name):
+    s = space(name)
+    assert s.name == name
+    params = noise(5, s.n_params)
+    q, prior = s.posterior(params), s.prior(dtype=torch.float64)
+    z = q.rsample()
+    parts = params.split([f.n_params for f in s.factors], dim=-1)
+    points = z.split([f.ambient_dim for f in s.factors], dim=-1)
+    apart = [f.posterior(part) for f, part in zip(s.factors, parts, strict=True)]
+    assert torch.equal(q.mode, torch.cat([p.mode for p in apart], dim=-1))
+    expected = sum(p.log_prob(point) for p, point in zip(apart, points, strict=True))
+    torch.testing.assert_close(q.log_prob(z.clone()), expected)
+    priors = [f.prior(dtype=torch.float64) for f in s.factors]
+    expected = sum(kl_estimate(*three) for three in zip(apart, priors, points, strict=True))
+    torch.testing.assert_close(kl_estimate(q, prior, z), expected)

@@ -8,7 +8,7 @@ from .diagonal_normal import DiagonalNormal
 from .hyperspherical_uniform import HypersphericalUniform
 from .kl import kl_estimate
 from .power_spherical import PowerSpherical
-from .product import ProductDistribution
+from .product import ProductDistribution, Repeated
 from .von_mises_fisher import VonMisesFisher
 from .wrapped_normal import WrappedNormal, kl_tangent
 
@@ -17,6 +17,7 @@ __all__ = [
     "HypersphericalUniform",
     "PowerSpherical",
     "ProductDistribution",
+    "Repeated",
     "VonMisesFisher",
     "WrappedNormal",
     "kl_estimate",

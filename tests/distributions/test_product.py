@@ -1,5 +1,7 @@
 """ProductDistribution and kl_estimate: sums over the factors, the factors' own samples, contract."""
 
+import math
+
 import pytest
 import torch
 from torch.distributions import kl_divergence
@@ -10,6 +12,7 @@ from svae_repro.distributions import (
     DiagonalNormal,
     HypersphericalUniform,
     ProductDistribution,
+    Repeated,
     VonMisesFisher,
     WrappedNormal,
     kl_estimate,
@@ -125,3 +128,53 @@ def test_bad_values_raise():
     p = ProductDistribution(posteriors())
     with pytest.raises(ValueError, match="support"):
         p.log_prob(torch.ones(8, dtype=torch.float64))
+
+
+# Repeated
+
+
+def repeated(factor):
+    """Three neighbours of one family, together and apart."""
+    parameters = parameters_of(posteriors(4, 3))[factor]
+    together = Repeated(type(posteriors()[factor])(*parameters))
+    apart = [type(posteriors()[factor])(*(p[:, i] for p in parameters)) for i in range(3)]
+    return together, ProductDistribution(apart), priors()[factor]
+
+
+@pytest.mark.parametrize("factor", [0, 1, 2])
+def test_repeated_is_the_product_of_its_parts(factor):
+    together, apart, prior = repeated(factor)
+    assert (together.batch_shape, together.event_shape) == (apart.batch_shape, apart.event_shape)
+    assert torch.equal(together.mode, apart.mode)
+    z = together.rsample((5,), generator())
+    torch.testing.assert_close(together.log_prob(z.clone()), apart.log_prob(z), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(together.log_prob(z), apart.log_prob(z), rtol=1e-9, atol=1e-9)
+    assert together.support.check(z).all() and not together.support.check(z * math.nan).any()
+    priors_together, priors_apart = Repeated(prior.expand([3])), ProductDistribution([prior] * 3)
+    one = z[0].clone()
+    expected = kl_estimate(apart, priors_apart, one)
+    torch.testing.assert_close(kl_estimate(together, priors_together, one), expected, rtol=1e-12, atol=1e-12)
+    if factor < 2:
+        torch.testing.assert_close(together.mean, apart.mean)
+        torch.testing.assert_close(together.entropy(), apart.entropy())
+        torch.testing.assert_close(kl_divergence(together, priors_together), expected)
+    wide = priors_together.expand((2, 4))
+    assert wide.rsample((5,)).shape == (5, 2, 4, z.shape[-1])
+
+
+def test_repeated_runs_draw_what_each_draws_alone():
+    parameters = parameters_of(posteriors(3, 4, 2))[1]
+    together = Repeated(VonMisesFisher(*parameters)).rsample((5,), [generator(r) for r in range(3)])
+    for run in range(3):
+        alone = Repeated(VonMisesFisher(*(p[run] for p in parameters))).rsample((5,), generator(run))
+        assert torch.equal(together[:, run], alone)
+
+
+def test_a_repeated_float32_sample_keeps_what_its_base_knows():
+    v = torch.tensor([[9.0, 12.0]] * 2, dtype=torch.float64)
+    base = WrappedNormal(hyperboloid.with_time(hyperboloid.expand(v)).float(), torch.full((2, 2), 0.05))
+    p = Repeated(base)
+    z = p.rsample((100,), generator())
+    exact = base.log_prob(base._drawn[0]).sum(-1)
+    assert torch.equal(p.log_prob(z), exact)
+    assert (p.log_prob(z.clone()) - exact).abs().max() > 1
