@@ -1,13 +1,16 @@
 """Tables: mean, standard deviation and number of runs beside the published numbers, and what they say together.
 
 An experiment turns its cells into rows of one value each (`table_rows`); everything here is the same for all tables.
-Standard deviations have ddof = 1. Bold marks the best method where Welch's t-test against every other one has
-p < 0.01, the paper's rule. In the ``verdict`` column a mean *agrees* if it lies within three published standard
+Standard deviations have ddof = 1. Bold marks the best of the paper's methods where a t-test against every other one has
+p < 0.01, the paper's rule: Welch's, or the paired one where the runs of a seed share their data (an experiment's
+``PAIRED``). In the ``verdict`` column a mean *agrees* if it lies within three published standard
 deviations of the published mean.
 """
 
 import io
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +23,11 @@ from .store import Results
 
 SIGNIFICANCE = 0.01
 PUBLISHED_RUNS = {"table1": 10, "table2": 20}
-METHOD, VALUE = "method", "value"
+METHOD, VALUE, SEED = "method", "value", "seed"
 OURS = ["mean", "std", "n"]
 PUBLISHED = ["published_mean", "published_std"]
 AGREEMENT = 3.0  # published standard deviations
+SIDE_BY_SIDE = 4  # methods in columns; more of them stand below each other
 
 
 @dataclass
@@ -32,10 +36,14 @@ class Table:
 
     Attributes:
         name: "table1" and so on, as in ``results/published``.
-        frame: key columns, mean, std, n, published_mean, published_std, verdict; one row for each published number.
+        frame: key columns, mean, std, n, published_mean, published_std, verdict; one row for each published number,
+            and then for what we measured beyond them.
         headline: the metrics on which the methods are compared.
         standin: made from stand-in data, so without published numbers.
         preset: the preset of the runs.
+        compared: the paper's methods.
+        values: key columns, value, seed; one row for each run.
+        paired: whether the runs of one seed share their data.
     """
 
     name: str
@@ -43,23 +51,55 @@ class Table:
     headline: tuple[str, ...]
     standin: bool
     preset: str
+    compared: list[str]
+    values: pd.DataFrame
+    paired: bool
 
     @property
     def keys(self) -> list[str]:
         return [c for c in self.frame.columns if c not in (*OURS, *PUBLISHED, "verdict")]
 
+    @property
+    def setting(self) -> list[str]:
+        """The keys apart from the method."""
+        return [k for k in self.keys if k != METHOD]
+
+    def differences(self, first: str, second: str) -> pd.DataFrame:
+        """How far method ``first`` lies above ``second`` in the runs that share a seed, for every setting.
+
+        Columns: the setting, mean, std and n of the differences, and p of the paired t-test (NaN for less than two).
+        """
+        runs = self.values.set_index([*self.setting, SEED])
+        pairs = [runs.loc[runs[METHOD] == method, VALUE] for method in (first, second)]
+        both = pd.concat(pairs, axis=1, join="inner", keys=(first, second))
+        rows = []
+        for key, group in both.groupby(self.setting, sort=False):
+            difference = group[first] - group[second]
+            p = stats.ttest_rel(group[first], group[second]).pvalue if len(group) > 1 else math.nan
+            rows.append((*key, difference.mean(), difference.std(ddof=1), len(group), p))
+        return pd.DataFrame(rows, columns=[*self.setting, *OURS, "p"])
+
+    def winner(self, group: pd.DataFrame) -> str:
+        """The winner among the paper's methods in one setting, as the function of that name says."""
+        group = group[group[METHOD].isin(self.compared)]
+        return winner(group, self._paired_test if self.paired else _welch)
+
+    def _paired_test(self, best: pd.Series, other: pd.Series) -> float | None:
+        found = self.differences(best[METHOD], other[METHOD])
+        found = found[(found[self.setting] == best[self.setting]).all(axis=1)]
+        return None if found.empty or found["n"].item() < 2 else found["p"].item()
+
     def comparisons(self) -> pd.DataFrame:
         """For every setting the method that wins here and in the paper: a name, "none" or "open" (too few runs)."""
-        rows = self.frame[self.frame["metric"].isin(self.headline)]
-        setting = [k for k in self.keys if k != METHOD]
+        rows = self.frame[self.frame["metric"].isin(self.headline) & self.frame[METHOD].isin(self.compared)]
         found = []
-        for key, group in rows.groupby(setting, sort=False):
+        for key, group in rows.groupby(self.setting, sort=False):
             published = group.rename(
                 columns={"published_mean": "mean", "published_std": "std"} | {"mean": "_", "std": "__"}
             )
             published = published.assign(n=PUBLISHED_RUNS.get(self.name, 10))
-            found.append((*key, winner(group), winner(published) if not self.standin else "open"))
-        return pd.DataFrame(found, columns=[*setting, "ours", "paper"])
+            found.append((*key, self.winner(group), winner(published) if not self.standin else "open"))
+        return pd.DataFrame(found, columns=[*self.setting, "ours", "paper"])
 
     def verdict(self) -> str:
         """Reproduced, partly or not, with the count behind it; "open" while runs are missing."""
@@ -89,39 +129,49 @@ class Table:
     def markdown(self, brief: bool = False) -> str:
         """The table as GitHub shows it: a line for each setting, a column for each method, then the paper's numbers.
 
-        ``brief`` leaves out all but the headline metrics, and settings without any run.
+        With more than `SIDE_BY_SIDE` methods it is the other way round. ``brief`` leaves out all but the headline
+        metrics, and settings without any run.
         """
-        setting = [k for k in self.keys if k != METHOD]
         methods = list(dict.fromkeys(self.frame[METHOD]))
         title = " (stand-in data)" if self.standin else ""
-        head = [
-            *setting,
-            *(f"{m}{title}" for m in methods),
-            *([] if self.standin else (f"{m}, paper" for m in methods)),
-        ]
-        lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-        for key, group in self.frame.groupby(setting, sort=False):
-            headline = key[setting.index("metric")] in self.headline
+        published = [] if self.standin else self.compared
+        names = [*(f"{m}{title}" for m in methods), *(f"{m}, paper" for m in published)]
+        lines = []
+        for key, group in self.frame.groupby(self.setting, sort=False):
+            headline = key[self.setting.index("metric")] in self.headline
             if brief and not (headline and group["n"].any()):
                 continue
-            best = winner(group) if headline else None
-            by_method = group.set_index(METHOD)
+            best = self.winner(group) if headline else None
+            by_method = group.set_index(METHOD).reindex(methods)
             ours = [_number(by_method.loc[m], *OURS, bold=m == best) for m in methods]
-            paper = [] if self.standin else [_number(by_method.loc[m], *PUBLISHED) for m in methods]
-            lines.append("| " + " | ".join([*map(str, key), *ours, *paper]) + " |")
-        return "\n".join(lines) + "\n"
+            paper = [_number(by_method.loc[m], *PUBLISHED) for m in published]
+            lines.append([*map(str, key), *ours, *paper])
+        if len(methods) <= SIDE_BY_SIDE:
+            head = [*self.setting, *names]
+        else:
+            width = len(self.setting)
+            head = [METHOD, *(" ".join(line[:width]) for line in lines)]
+            lines = [[name, *(line[width + i] for line in lines)] for i, name in enumerate(names)]
+        return "".join("| " + " | ".join(line) + " |\n" for line in [head, ["---"] * len(head), *lines])
 
 
-def winner(group: pd.DataFrame) -> str:
-    """The method with the best mean if it beats every other one at p < 0.01, "none" if not, "open" for want of runs."""
+def _welch(best: pd.Series, other: pd.Series) -> float:
+    return stats.ttest_ind_from_stats(*best[OURS], *other[OURS], equal_var=False).pvalue
+
+
+def winner(group: pd.DataFrame, test: Callable[[pd.Series, pd.Series], float | None] = _welch) -> str:
+    """The method with the best mean if it beats every other one at p < 0.01, "none" if not, "open" for want of runs.
+
+    ``test`` gives p for two rows of ``group``, None if they have too few runs for it.
+    """
     if len(group) < 2 or (group["n"] < 2).any() or group["mean"].isna().any():
         return "open"
     group = group.sort_values("mean", ascending=False)
     best = group.iloc[0]
     for _, other in group.iloc[1:].iterrows():
-        test = stats.ttest_ind_from_stats(*best[OURS], *other[OURS], equal_var=False)
-        if not test.pvalue < SIGNIFICANCE:
-            return "none"
+        p = test(best, other)
+        if p is None or not p < SIGNIFICANCE:
+            return "open" if p is None else "none"
     return best[METHOD]
 
 
@@ -138,22 +188,25 @@ def build(results: Results) -> list[Table]:
     experiment = experiments.load(results.experiment)
     tables = []
     for name, (keys, headline) in experiment.TABLES.items():
-        rows = [row for cell in results.cells for row in _rows(experiment, cell)[name]]
-        values = pd.DataFrame(rows, columns=[*keys, VALUE])
-        ours = values.groupby(keys)[VALUE].agg(mean="mean", std=lambda v: v.std(ddof=1), n="count")
+        rows = [(*row, cell["seed"]) for cell in results.cells for row in _rows(experiment, cell)[name]]
+        values = pd.DataFrame(rows, columns=[*keys, VALUE, SEED])
+        ours = values.groupby(keys, sort=False)[VALUE].agg(mean="mean", std=lambda v: v.std(ddof=1), n="count")
         published = pd.read_csv(paths.published() / f"{name}.csv").rename(
             columns=dict(zip(("mean", "std"), PUBLISHED, strict=True))
         )
+        beyond = ours[~ours.index.isin(pd.MultiIndex.from_frame(published[keys]))].reset_index()
         frame = published[[*keys, *PUBLISHED]].merge(ours.reset_index(), on=keys, how="left")
+        frame = pd.concat([frame, beyond], ignore_index=True) if len(beyond) else frame
         frame["n"] = frame["n"].fillna(0).astype(int)
         if results.standin or results.preset != "paper":  # the settings that have been trained with any method
             frame = frame[frame.groupby([k for k in keys if k != METHOD])["n"].transform("sum") > 0]
         if results.standin:
             frame = frame.assign(**dict.fromkeys(PUBLISHED, np.nan))
         frame["verdict"] = [_agreement(row) if results.preset == "paper" else "" for _, row in frame.iterrows()]
-        tables.append(
-            Table(name, frame[[*keys, *OURS, *PUBLISHED, "verdict"]], headline, results.standin, results.preset)
-        )
+        frame = frame[[*keys, *OURS, *PUBLISHED, "verdict"]]
+        compared = list(dict.fromkeys(published[METHOD]))
+        paired = getattr(experiment, "PAIRED", False)
+        tables.append(Table(name, frame, headline, results.standin, results.preset, compared, values, paired))
     return tables
 
 

@@ -279,3 +279,90 @@ def test_files_have_the_columns_and_are_written_to_the_same_bytes(paper):
         assert len(content.splitlines()) == len(published) and "\r" not in content and content.endswith("\n")
     tables.write("paper")
     assert {file: file.read_bytes() for file in sorted((paper / "tables").iterdir())} == before
+
+
+# Table 4: paired tests, and methods beyond the paper's
+
+
+def put_graph(folder, model, seed, auc, dataset="Cora", loss="dense", protocol="fixed"):
+    configuration = {"dataset": dataset, "model": model, "loss": loss, "protocol": protocol}
+    cell = {
+        "experiment": "vgae",
+        "configuration": configuration,
+        "seed": seed,
+        "metrics": {"AUC": auc / 100, "AP": auc / 100},
+        "provenance": {"seconds": 1.0, "data": {"description": "hand-made"}},
+    }
+    path = folder / "vgae" / store.slug(configuration) / f"seed-{seed}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(cell))
+
+
+def table4(preset="paper", standin=False):
+    (table,) = tables.build(store.load("vgae", preset, standin))
+    return table
+
+
+SPLITS = [88.0, 93.5, 91.0, 95.0, 89.5, 92.0]  # splits differ more than methods do
+
+
+def fill_graph(folder, gain, **keys):
+    for seed, split in enumerate(SPLITS):
+        put_graph(folder, "n", seed, split, **keys)
+        put_graph(folder, "s", seed, split + gain + 0.1 * (-1) ** seed, **keys)
+
+
+@pytest.mark.parametrize("gain", [-1.0, 0.02, 0.5])
+def test_methods_that_share_their_splits_are_compared_by_the_paired_test(paper, gain):
+    fill_graph(paper, gain)
+    n, s = np.array(SPLITS), np.array(SPLITS) + gain + 0.1 * np.array([1, -1] * 3)
+    assert stats.ttest_ind(s, n, equal_var=False).pvalue > 0.3  # Welch's test would see nothing
+    test = stats.ttest_rel(s, n)
+    expected = "none" if test.pvalue >= 0.01 else "S-VGAE" if gain > 0 else "N-VGAE"
+    assert (expected == "none") == (gain == 0.02)
+    table = table4()
+    assert table.comparisons()["ours"].tolist() == [expected] * 2 + ["open"] * 4
+    bold = [text.startswith("**") for text in line(table, "Cora", "AUC")[:2]]
+    assert bold == [expected == "N-VGAE", expected == "S-VGAE"]
+    found = table.differences("S-VGAE", "N-VGAE").iloc[0]
+    assert found["mean"] == pytest.approx((s - n).mean()) and found["n"] == 6
+    assert found["std"] == pytest.approx((s - n).std(ddof=1)) and found["p"] == pytest.approx(test.pvalue)
+
+
+def test_only_shared_splits_are_paired(paper):
+    for seed in (0, 1, 2):
+        put_graph(paper, "n", seed, 90 + seed)
+    for seed in (2, 3, 4):
+        put_graph(paper, "s", seed, 93.5 + seed)
+    table = table4()
+    found = table.differences("S-VGAE", "N-VGAE")
+    assert found["n"].tolist() == [1, 1] and found["mean"].tolist() == [pytest.approx(3.5)] * 2
+    assert found["p"].isna().all() and table.comparisons()["ours"].tolist() == ["open"] * 6
+    assert table.differences("S-VGAE", "GAE").empty
+
+
+def test_methods_beyond_the_papers_follow_it_and_win_nothing(paper):
+    fill_graph(paper, 1.0)
+    for seed, split in enumerate(SPLITS):
+        put_graph(paper, "gae", seed, split + 4)
+        put_graph(paper, "s", seed, split + 5, loss="sampled")
+        put_graph(paper, "s", seed, split + 6, protocol="searched")
+        put_graph(paper, "s", seed, 50, protocol="plane")
+    table = table4()
+    published = pd.read_csv(paths.published() / "table4.csv")
+    assert table.frame[table.keys][: len(published)].equals(published[table.keys])
+    beyond = table.frame[len(published) :]
+    assert list(dict.fromkeys(beyond["method"])) == ["GAE", "S-VGAE, sampled pairs", "S-VGAE, searched"]
+    assert set(beyond["dataset"]) == {"Cora"} and beyond["published_mean"].isna().all()
+    assert row(table, method="S-VGAE, searched", metric="AP")["mean"] == pytest.approx(np.mean(SPLITS) + 6)
+    assert set(beyond["verdict"]) == {""}
+    comparisons = table.comparisons()
+    assert comparisons["ours"].tolist() == ["S-VGAE"] * 2 + ["open"] * 4 and len(comparisons) == 6
+    # More than four methods stand below each other.
+    head, _, *lines = table.markdown().splitlines()
+    datasets = ("Cora", "Citeseer", "Pubmed")
+    assert head == f"| method | {' | '.join(f'{d} {m}' for d in datasets for m in ('AUC', 'AP'))} |"
+    methods = ["N-VGAE", "S-VGAE", *dict.fromkeys(beyond["method"]), "N-VGAE, paper", "S-VGAE, paper"]
+    assert [text.split(" | ")[0].removeprefix("| ") for text in lines] == methods
+    assert [text for text in lines if "**" in text] == [lines[1]]
+    assert lines[2].split(" | ")[3] == "–" and "94.10 ± 0.10" in lines[-1]

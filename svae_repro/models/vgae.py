@@ -13,9 +13,10 @@ from copy import copy
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 from torch.nn.functional import normalize
 
+from ..distributions import kl_estimate
 from ..distributions.noise import Generators, draw
 from ..spaces import Space, Sphere
 from .layers import glorot_uniform
@@ -197,7 +198,7 @@ class VGAE(nn.Module):
         if not self.stochastic:
             return self.embed(posterior.mode), posterior.mode.new_zeros(posterior.batch_shape)
         z = posterior.rsample(generator=generators)
-        return self.embed(z), kl_divergence(posterior, self.space.prior(z.device, z.dtype))
+        return self.embed(z), kl_estimate(posterior, self.space.prior(z.device, z.dtype), z)
 
 
 def _dropout(x: Tensor, share: float, generators: Generators) -> Tensor:
