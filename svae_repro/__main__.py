@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--standin", action="store_true", help="the results made from stand-in data")
     tables.add_argument("--readme", action="store_true", help="also bring the README's tables into step")
     bench = commands.add_parser("bench", help="measure the speed ratios of the design on this machine")
-    bench.add_argument("--only", default="", metavar="step,vmf", help="some of step, vmf, ll, lockstep")
+    bench.add_argument("--only", default="", metavar="step,vmf", help="some of step, vmf, ll, lockstep, pubmed")
     return top
 
 
