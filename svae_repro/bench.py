@@ -49,17 +49,19 @@ def main(only: list[str] | None = None) -> None:
         torch.set_num_threads(threads)
 
 
-def medians(actions: dict[str, Callable[[], object]], repetitions: int = 200, warmup: int = 20) -> dict[str, float]:
+def medians(
+    actions: dict[str, Callable[[], object]], repetitions: int = 200, warmup: int = 20, clock=time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each action, all repeated in turn so that a drift of the machine's speed meets all alike."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     for repetition in range(warmup + repetitions):
         for name, action in actions.items():
-            started = time.perf_counter()
+            started = clock()
             action()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if repetition >= warmup:
-                times[name].append(time.perf_counter() - started)
+                times[name].append(clock() - started)
     return {name: float(np.median(values)) for name, values in times.items()}
 
 

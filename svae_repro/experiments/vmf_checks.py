@@ -7,12 +7,13 @@ Cells store arrays, one cell for each part, so that the notebook shows them with
 - ``sampler``: E[w] of the published sampler and of its gradient over a fine grid, by quadrature;
 - ``bessel``: relative error of the KL divergence and of its gradient by six ways of evaluating Eqs. 5 and 6, and the
   dimension where each ceases to be finite;
-- ``cost``: seconds of one training step's worth of samples and of divergences, forward and backward.
+- ``cost``: CPU seconds of one training step's worth of samples and of divergences, forward and backward.
 
 References for the Bessel part are computed with the decimals of Python's own `decimal` module, by series and continued
 fractions whose terms are all positive: they share nothing with what they judge.
 """
 
+import time
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import cache
@@ -269,31 +270,29 @@ def bessel(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
 
 BATCH = 640
 COST_DIMS = (3, 11, 41)
+DIVERGENCES = ("ive, float32", "ours", "power")
 
 
 def cost(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
-    """Median seconds [S, M] of 640 samples forward and backward, and [D, M] of 640 KL divergences to the uniform."""
+    """Median CPU seconds [S, M] of 640 samples forward and backward, and [D, M] of 640 KL divergences to the uniform.
+
+    Always on one thread of the CPU, whose own time other programs on the machine disturb least.
+    """
     samples = np.zeros((len(ESTIMATORS), len(COST_DIMS)))
-    divergences = np.zeros((3, len(COST_DIMS)))
+    divergences = np.zeros((len(DIVERGENCES), len(COST_DIMS)))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for j, m in enumerate(COST_DIMS):
-        generator = torch.Generator(device).manual_seed(seed)
-        raw = torch.randn(BATCH, m, generator=generator, device=device)
+        generator = torch.Generator().manual_seed(seed)
+        raw = torch.randn(BATCH, m, generator=generator)
         loc = (raw / raw.norm(dim=-1, keepdim=True)).requires_grad_()
-        kappa = (1 + 50 * torch.rand(BATCH, generator=generator, device=device)).requires_grad_()
-        t = medians({name: _step(name, loc, kappa) for name in ESTIMATORS}, settings.repetitions, 3)
-        samples[:, j] = list(t.values())
-        numbers = kappa.detach().cpu().numpy()
-        t = medians(
-            {
-                "ive, float32": lambda numbers=numbers, m=m: kl_by_ive(numbers, m, np.float32),
-                "ours": lambda loc=loc, kappa=kappa: _divergence(VonMisesFisher, loc, kappa),
-                "power": lambda loc=loc, kappa=kappa: _divergence(PowerSpherical, loc, kappa),
-            },
-            settings.repetitions,
-            3,
-        )
-        divergences[:, j] = list(t.values())
-    return {"m": np.array(COST_DIMS), "samples": samples, "divergences": divergences, "batch": np.array(BATCH)}
+        kappa = (1 + 50 * torch.rand(BATCH, generator=generator)).requires_grad_()
+        steps = {name: _step(name, loc, kappa) for name in ESTIMATORS}
+        samples[:, j] = list(medians(steps, settings.repetitions, 3, time.process_time).values())
+        steps = {name: _divergence(name, loc, kappa) for name in DIVERGENCES}
+        divergences[:, j] = list(medians(steps, settings.repetitions, 3, time.process_time).values())
+    torch.set_num_threads(threads)
+    return {"m": np.array(COST_DIMS), "samples": samples, "divergences": divergences}
 
 
 def _step(estimator: str, loc: torch.Tensor, kappa: torch.Tensor):
@@ -311,6 +310,13 @@ def _step(estimator: str, loc: torch.Tensor, kappa: torch.Tensor):
     return step
 
 
-def _divergence(family, loc: torch.Tensor, kappa: torch.Tensor) -> None:
-    p = family(loc, kappa, validate_args=False)
-    kl_divergence(p, HypersphericalUniform(p.dim, device=loc.device)).sum().backward()
+def _divergence(name: str, loc: torch.Tensor, kappa: torch.Tensor):
+    if name == "ive, float32":
+        return lambda: kl_by_ive(kappa.detach().numpy(), loc.shape[-1], np.float32)
+    family = VonMisesFisher if name == "ours" else PowerSpherical
+
+    def step():
+        p = family(loc, kappa, validate_args=False)
+        kl_divergence(p, HypersphericalUniform(p.dim)).sum().backward()
+
+    return step

@@ -1,11 +1,13 @@
 """What all figures share: styles, files, and what to say where a cell is missing."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
+from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
@@ -15,6 +17,8 @@ from ..store import Results
 # Colours that colour-blind readers tell apart (Okabe and Ito 2008); markers and line styles say the same again.
 METHOD_STYLES = {"N-VAE": {"color": "#0072B2", "marker": "o"}, "S-VAE": {"color": "#D55E00", "marker": "s"}}
 DOTS_PER_INCH = 150  # of the files; those in a notebook have matplotlib's own 100
+ANIMATION_DOTS_PER_INCH = 80
+FRAMES_PER_SECOND = 5
 Found = list[tuple[dict, dict[str, np.ndarray]]]  # (configuration, arrays) of cells
 
 
@@ -33,6 +37,19 @@ def save(figure: Figure, name: str, results: Results) -> None:
     store.write_atomically(file, lambda f: figure.savefig(f, format="png", **settings))
     plt.show()
     plt.close(figure)
+
+
+def save_animation(figure: Figure, animation: FuncAnimation, name: str, results: Results) -> Path:
+    """Write an animation to ``figures/<preset>/<name>.gif``, close its figure and return the file."""
+    if note := remark(results):
+        figure.suptitle(f"{figure.get_suptitle()} ({note})".strip())
+    file = paths.figures(results.preset, results.standin) / f"{name}.gif"
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / file.name
+        animation.save(made, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=ANIMATION_DOTS_PER_INCH)
+        store.write_atomically(file, lambda f: f.write(made.read_bytes()))
+    plt.close(figure)
+    return file
 
 
 def save_page(page: go.Figure, name: str, results: Results) -> Path:

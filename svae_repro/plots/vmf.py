@@ -1,0 +1,154 @@
+"""Notebook 06: the von Mises-Fisher distribution and how it is sampled."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from plotly.subplots import make_subplots
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
+LINES = (("#0072B2", "-"), ("#E69F00", "--"), ("#009E73", "-."), ("#D55E00", ":"))
+
+
+def von_mises(density: Callable[[np.ndarray, float, float], np.ndarray], means: Sequence[float], kappas) -> Figure:
+    """von Mises densities for every mean (radians) and kappa: above over the angle, below around the circle.
+
+    Args:
+        density: (angles, mean, kappa) -> density per radian.
+    """
+    figure, panels = plt.subplots(2, len(means), figsize=(3.9 * len(means), 6.4), layout="constrained", sharey="row")
+    figure.suptitle("The von Mises distribution, the vMF on the circle")
+    angle = np.linspace(-math.pi, math.pi, 721)
+    for column, mean in enumerate(means):
+        over, around = panels[:, column]
+        around.add_patch(plt.Circle((0, 0), 1, fill=False, color="black"))
+        for (colour, line), kappa in zip(LINES, kappas, strict=True):
+            values = density(angle, mean, kappa)
+            over.plot(np.degrees(angle), values, color=colour, linestyle=line, label=f"κ = {kappa:g}")
+            radius = 1 + values
+            around.plot(radius * np.cos(angle), radius * np.sin(angle), color=colour, linestyle=line)
+        around.annotate("", (math.cos(mean), math.sin(mean)), (0, 0), arrowprops={"arrowstyle": "->"})
+        around.text(0.35 * math.cos(mean + 0.5), 0.35 * math.sin(mean + 0.5), "μ", ha="center", va="center")
+        around.set(aspect="equal", xlim=(-2.7, 2.7), ylim=(-2.7, 2.7), xticks=[], yticks=[])
+        over.set(title=f"μ at {math.degrees(mean):.0f}°".replace("-", "−"), xlabel="angle (degrees)")
+        over.set_xticks(range(-180, 181, 90))
+        over.grid(alpha=0.3)
+    panels[0, 0].set_ylabel("density per radian")
+    panels[1, 0].set_ylabel("1 + density, along the radius")
+    panels[0, 0].legend(fontsize=9)
+    return figure
+
+
+def sphere_pairs(samples: dict[float, np.ndarray], loc: np.ndarray) -> Figure:
+    """Samples [N, 3] for each kappa, seen along the three axes; the arrow is the mean direction."""
+    figure, panels = plt.subplots(len(samples), 3, figsize=(9, 3 * len(samples)), layout="constrained")
+    figure.suptitle("vMF samples on S², seen along each axis")
+    for row, (kappa, points) in zip(panels, samples.items(), strict=True):
+        for axes, (i, j) in zip(row, ((0, 1), (0, 2), (1, 2)), strict=True):
+            axes.add_patch(plt.Circle((0, 0), 1, fill=False, color="black", linewidth=0.8))
+            axes.plot(points[:, i], points[:, j], ".", color=BLUE, markersize=2, alpha=0.5)
+            axes.plot([0, loc[i]], [0, loc[j]], "-", color=ORANGE, linewidth=2)
+            axes.plot(loc[i], loc[j], "s", color=ORANGE, markersize=6)
+            axes.set(aspect="equal", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+            axes.set(xlabel=f"$z_{i + 1}$", ylabel=f"$z_{j + 1}$")
+        row[1].set_title(f"κ = {kappa:g}")
+    return figure
+
+
+def sphere_scatter_page(samples: dict[float, np.ndarray], loc: np.ndarray) -> go.Figure:
+    """The same samples to turn with the mouse, one scene for each kappa."""
+    titles = [f"κ = {kappa:g}" for kappa in samples]
+    page = make_subplots(1, len(samples), specs=[[{"type": "scene"}] * len(samples)], subplot_titles=titles)
+    longitude, latitude = np.meshgrid(np.linspace(0, 2 * math.pi, 49), np.linspace(-math.pi / 2, math.pi / 2, 25))
+    ball = [0.98 * part for part in _cartesian(longitude, latitude)]
+    for column, (kappa, points) in enumerate(samples.items(), start=1):
+        grey = [[0, "#dddddd"], [1, "#dddddd"]]
+        look = {"opacity": 0.4, "showscale": False, "hoverinfo": "skip", "colorscale": grey}
+        surface = go.Surface(x=ball[0], y=ball[1], z=ball[2], **look)
+        x, y, z = np.round(points, 3).T
+        dots = go.Scatter3d(x=x, y=y, z=z, mode="markers", marker={"size": 2, "color": BLUE}, name=f"κ = {kappa:g}")
+        line = np.stack([np.zeros(3), 1.3 * loc]).T
+        look = {"line": {"width": 6, "color": ORANGE}, "marker": {"size": 4, "symbol": "square", "color": ORANGE}}
+        mean = go.Scatter3d(x=line[0], y=line[1], z=line[2], mode="lines+markers", name="μ", **look)
+        for trace in (surface, dots, mean):
+            trace.showlegend = False
+            page.add_trace(trace, 1, column)
+    scene = {f"{axis}axis": {"range": [-1.35, 1.35], "nticks": 5} for axis in "xyz"} | {"aspectmode": "cube"}
+    page.update_scenes(**scene)
+    page.update_layout(title_text="vMF samples on S²", margin={"l": 0, "r": 0, "b": 0})
+    return page
+
+
+def _cartesian(longitude: np.ndarray, latitude: np.ndarray) -> list[np.ndarray]:
+    return [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)]
+
+
+def algorithm(v: np.ndarray, w: np.ndarray, local: np.ndarray, z: np.ndarray, loc: np.ndarray) -> Figure:
+    """Figure 4: the four steps on S^2. v [N, 2] on the circle, w [N], local and z [N, 3]."""
+    figure = plt.figure(figsize=(14, 4), layout="constrained")
+    figure.suptitle("Algorithm 1, step by step (S²)")
+    circle, marginal = figure.add_subplot(1, 4, 1), figure.add_subplot(1, 4, 2)
+    circle.plot(*v.T, "o", color=BLUE, markersize=3, alpha=0.5)
+    circle.set(aspect="equal", xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), title="1. v, uniform on S¹", xticks=[], yticks=[])
+    marginal.hist(w, 30, (-1, 1), color=GREEN, edgecolor="white")
+    marginal.set(title="2. ω, the cosine of the angle to μ", xlabel="ω", xlim=(-1, 1), yticks=[])
+    for place, points, mark, title in (
+        (3, local, np.array([1.0, 0, 0]), "3. (ω, √(1 − ω²) v), around e₁"),
+        (4, z, loc, "4. reflected, around μ"),
+    ):
+        axes = figure.add_subplot(1, 4, place, projection="3d")
+        _sphere(axes)
+        axes.scatter(*points.T, s=5, color=BLUE, depthshade=False)
+        axes.plot(*np.stack([np.zeros(3), 1.4 * mark]).T, color=ORANGE, linewidth=3, zorder=10)
+        axes.set_title(title)
+    return figure
+
+
+def _sphere(axes: Axes) -> None:
+    longitude, latitude = np.meshgrid(np.linspace(0, 2 * math.pi, 25), np.linspace(-math.pi / 2, math.pi / 2, 13))
+    axes.plot_wireframe(*_cartesian(longitude, latitude), color=GREY, linewidth=0.3)
+    axes.set(box_aspect=(1, 1, 1), xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1), xticks=[], yticks=[], zticks=[])
+    axes.set(xlabel="$z_1$", ylabel="$z_2$", zlabel="$z_3$")
+    axes.view_init(20, 35)
+
+
+def soap_bubble(gaussian: np.ndarray, sphere: np.ndarray) -> Figure:
+    """A d-dimensional normal, scaled by 1 / sqrt(d), beside the uniform sphere: first coordinates, norms, angles."""
+    figure, panels = plt.subplots(1, 4, figsize=(15, 3.8), layout="constrained")
+    d = gaussian.shape[1]
+    figure.suptitle(f"The soap bubble in {d} dimensions")
+    reach = 4 / math.sqrt(d)
+    kinds = (("normal / √d", gaussian, BLUE, "-"), ("uniform on the sphere", sphere, ORANGE, "--"))
+    for axes, (name, points, colour, _) in zip(panels, kinds, strict=False):
+        axes.plot(points[:, 0], points[:, 1], ".", color=colour, markersize=3, alpha=0.6)
+        axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), title=name)
+        axes.set(xlabel="first coordinate", ylabel="second coordinate")
+    for name, points, colour, line in kinds:
+        norms = np.linalg.norm(points, axis=1)
+        look = {"color": colour, "linestyle": line, "histtype": "step", "linewidth": 2, "label": name}
+        panels[2].hist(norms, np.linspace(0, 1.4, 71), **look)
+        unit = points / norms[:, None]
+        half = len(unit) // 2
+        panels[3].hist((unit[:half] * unit[half : 2 * half]).sum(1), np.linspace(-0.3, 0.3, 31), **look)
+    panels[2].set(title="distance from the origin", yscale="log", ylabel="points")
+    panels[3].set(title="cosine between two points", ylabel="pairs")
+    panels[2].legend(fontsize=8, loc="upper left")
+    return figure
+
+
+def surface_area(m: np.ndarray, log_area: np.ndarray) -> Figure:
+    """Figure 6: the surface area of the unit sphere in R^m, on a linear and on a logarithmic scale."""
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharex=True)
+    figure.suptitle("Surface area of the unit sphere")
+    best = int(np.argmax(log_area))
+    for axes, scale in zip(panels, ("linear", "log"), strict=True):
+        axes.plot(m, np.exp(log_area), "o-", color=BLUE, markersize=4)
+        axes.plot(m[best], np.exp(log_area[best]), "s", color=ORANGE, markersize=9)
+        axes.set(yscale=scale, xlabel="m, the dimension of the surrounding space", ylabel="area")
+        axes.grid(alpha=0.3)
+    panels[0].annotate(f"largest at m = {m[best]}", (m[best], np.exp(log_area[best])), (m[best] + 3, 30))
+    return figure
