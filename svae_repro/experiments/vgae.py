@@ -176,7 +176,9 @@ def _train(job: Job, graph: Graph, point: Point) -> list[Outcome]:
             metrics["scale"] = model.log_scale[run].exp().item()
         arrays = _curve(fitted, run)
         if seed == 0 and point == PLANE:
-            arrays |= {"latent": posterior.mode[run].cpu().numpy(), "labels": graph.labels.numpy().astype(np.uint8)}
+            arrays["latent"] = posterior.mode[run].cpu().numpy()
+            arrays["labels"] = graph.labels.numpy().astype(np.uint8)
+            arrays["degree"] = splits[run].train.flatten().bincount(minlength=len(graph)).numpy().astype(np.uint16)
         outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(seeds)))
     return outcomes
 

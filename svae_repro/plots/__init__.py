@@ -18,6 +18,7 @@ from .mnist import (
     validation_curves,
 )
 from .rejection import acceptance, envelopes, rejection_animation
+from .vgae import graph_latents, link_prediction, paired_differences
 from .vmf import algorithm, soap_bubble, sphere_pairs, sphere_scatter_page, surface_area, von_mises
 
 __all__ = [
@@ -36,12 +37,15 @@ __all__ = [
     "envelopes",
     "gradient_bias",
     "gradient_spread",
+    "graph_latents",
     "image_grid",
     "knn_accuracy",
     "latent_spaces",
+    "link_prediction",
     "log_likelihood",
     "longitude_latitude",
     "manifolds",
+    "paired_differences",
     "rejection_animation",
     "remark",
     "sampler_map",

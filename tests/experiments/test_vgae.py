@@ -72,6 +72,8 @@ def test_the_plane_stores_what_figure_3_shows_for_seed_0():
     labels = load_data("standin", TINY).graphs["Cora"].labels
     assert first.arrays["latent"].shape == (len(labels), 3) and first.arrays["labels"].tolist() == labels.tolist()
     assert np.allclose(np.linalg.norm(first.arrays["latent"], axis=1), 1, atol=1e-6)
+    trained = split_edges(load_data("standin", TINY).graphs["Cora"], 0).train
+    assert first.arrays["degree"].sum() == 2 * len(trained) and len(first.arrays["degree"]) == len(labels)
     assert set(second.arrays) == {"validation_curve"} and first.metrics["d"] == 2
     assert outcomes([0], model="n", protocol="plane")[0].arrays["latent"].shape == (len(labels), 2)
 
