@@ -17,7 +17,7 @@ def _curves(axes: Axes, w: np.ndarray, target: np.ndarray, envelope: np.ndarray)
 
 
 def envelopes(cases: list[dict]) -> Figure:
-    """A panel for each case: ``title``, ``target`` and ``envelope`` over ``w``, proposals ``x``, ``y``, ``accepted``."""
+    """A panel for each case: title, ``target`` and ``envelope`` over ``w``, proposals ``x``, ``y``, ``accepted``."""
     figure, panels = plt.subplots(1, len(cases), figsize=(4.4 * len(cases), 3.8), layout="constrained", squeeze=False)
     figure.suptitle("Rejection sampling of ω")
     for axes, case in zip(panels[0], cases, strict=True):
