@@ -53,7 +53,7 @@ PRESETS = {
     "smoke": Settings(
         samples=200, chunk=200, dims=(2, 5, 21), kappas=(1.0, 10.5, 50.0), map_size=(5, 7), frontier=400, repetitions=3
     ),
-    "quick": Settings(samples=4_000, chunk=4_000, frontier=1000, repetitions=30),
+    "quick": Settings(samples=4_000, chunk=4_000, frontier=600, repetitions=30),
     "paper": Settings(samples=40_000),
 }
 TABLES: dict = {}
