@@ -70,13 +70,13 @@ PRESETS = {
     "quick": Settings(
         dims=(5, 40),
         seeds=2,
-        schedule=Schedule(warmup_epochs=5, patience=5, max_epochs=12),
-        train_size=10_000,
-        validation_size=1000,
-        test_size=1000,
+        schedule=Schedule(warmup_epochs=5, patience=5, max_epochs=14),
+        train_size=6000,
+        validation_size=500,
+        test_size=500,
         samples=50,
         labelled=(600,),
-        labelled_sets=2,
+        labelled_sets=1,
     ),
     "paper": Settings(dims=(5, 20, 40), seeds=5, schedule=Schedule(), estimators=("uncorrected", "published", "power")),
 }

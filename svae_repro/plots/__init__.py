@@ -1,6 +1,14 @@
 """Figures from the arrays that cells store: matplotlib for static ones, plotly for stand-alone interactive pages."""
 
-from .checks import bessel_errors, bessel_frontier, gradient_bias, gradient_spread, sampler_map, training_effect
+from .checks import (
+    ESTIMATOR_STYLES,
+    bessel_errors,
+    bessel_frontier,
+    gradient_bias,
+    gradient_spread,
+    sampler_map,
+    training_effect,
+)
 from .circle import aligned, circle_aggregates, circle_angles, circle_latents, circle_numbers
 from .common import remark, save, save_animation, save_page, stored
 from .m1m2 import analogies, analogy_grid, confusions, semi_supervised_accuracy, semi_supervised_curves
@@ -22,6 +30,7 @@ from .vgae import graph_latents, link_prediction, paired_differences
 from .vmf import algorithm, soap_bubble, sphere_pairs, sphere_scatter_page, surface_area, von_mises
 
 __all__ = [
+    "ESTIMATOR_STYLES",
     "acceptance",
     "algorithm",
     "aligned",

@@ -17,7 +17,7 @@ def _curves(axes: Axes, w: np.ndarray, target: np.ndarray, envelope: np.ndarray)
 
 
 def envelopes(cases: list[dict]) -> Figure:
-    """A panel for each case: ``title``, ``target`` and ``envelope`` over ``w``, proposals ``x``, ``y``, ``accepted``."""
+    """A panel for each case: title, ``target`` and ``envelope`` over ``w``, proposals ``x``, ``y``, ``accepted``."""
     figure, panels = plt.subplots(1, len(cases), figsize=(4.4 * len(cases), 3.8), layout="constrained", squeeze=False)
     figure.suptitle("Rejection sampling of ω")
     for axes, case in zip(panels[0], cases, strict=True):
@@ -64,7 +64,7 @@ def rejection_animation(case: dict, frames: int = 40) -> tuple[Figure, FuncAnima
         above.set_title(f"{case['title']}: {n} proposals, {accepted[:n].sum()} accepted", fontsize=10)
         kept = x[:n][accepted[:n]]
         if len(kept):
-            below.hist(kept, 40, (-1, 1), density=True, color=BLUE, alpha=0.5, label="accepted")
+            below.hist(kept, 40, range=(-1, 1), density=True, color=BLUE, alpha=0.5, label="accepted")
         below.plot(w, target, color="black", label="target g(ω)")
         below.set(xlabel="ω", xlim=(-1, 1), ylim=(0, 1.6 * target.max()), ylabel="density")
         below.legend(fontsize=8, loc="upper left")

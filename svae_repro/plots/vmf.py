@@ -94,7 +94,7 @@ def algorithm(v: np.ndarray, w: np.ndarray, local: np.ndarray, z: np.ndarray, lo
     circle, marginal = figure.add_subplot(1, 4, 1), figure.add_subplot(1, 4, 2)
     circle.plot(*v.T, "o", color=BLUE, markersize=3, alpha=0.5)
     circle.set(aspect="equal", xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), title="1. v, uniform on S¹", xticks=[], yticks=[])
-    marginal.hist(w, 30, (-1, 1), color=GREEN, edgecolor="white")
+    marginal.hist(w, 30, range=(-1, 1), color=GREEN, edgecolor="white")
     marginal.set(title="2. ω, the cosine of the angle to μ", xlabel="ω", xlim=(-1, 1), yticks=[])
     for place, points, mark, title in (
         (3, local, np.array([1.0, 0, 0]), "3. (ω, √(1 − ω²) v), around e₁"),

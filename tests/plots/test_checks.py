@@ -1,0 +1,90 @@
+"""Figures of notebook 07 from the smallest measurements and from made-up cells."""
+
+import matplotlib
+
+matplotlib.use("Agg")  # before anything imports pyplot
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from svae_repro import plots
+from svae_repro.experiments import vmf_checks, vmf_training
+from svae_repro.store import Results
+
+SMOKE = vmf_checks.PRESETS["smoke"]
+PLACE = Results("vmf_checks", "smoke", False, [], 4)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left():
+    yield
+    left = plt.get_fignums()
+    plt.close("all")
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def gradients():
+    return vmf_checks.gradients(SMOKE, 0, "cpu")
+
+
+def test_bias_is_relative_and_has_error_bars(home, gradients):
+    figure = plots.gradient_bias(gradients)
+    assert [axes.get_title() for axes in figure.axes] == ["m = 2 ($S^{1}$)", "m = 5 ($S^{4}$)", "m = 21 ($S^{20}$)"]
+    implicit = figure.axes[0].containers[3]
+    i = list(vmf_checks.ESTIMATORS).index("implicit")
+    assert implicit.get_label() == "implicit"
+    assert implicit.lines[0].get_ydata() == pytest.approx(gradients["mean"][i, 0] / gradients["exact"][0] - 1)
+    assert len({c.lines[0].get_marker() for c in figure.axes[0].containers}) == 4  # not by colour alone
+    plots.save(figure, "name", PLACE)
+
+
+def test_noise_of_power_spherical_is_relative_to_its_own_gradient(home, gradients):
+    figure = plots.gradient_spread(gradients)
+    i = list(vmf_checks.ESTIMATORS).index("power")
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
+    expected = gradients["deviation"][i, 1] / gradients["exact_power"][1]
+    assert lines["Power Spherical, implicit"] == pytest.approx(expected)
+    plots.save(figure, "name", PLACE)
+
+
+def test_the_map_has_three_panels_and_says_where_the_sign_is_wrong(home):
+    figure = plots.sampler_map(vmf_checks.sampler(SMOKE, 0, "cpu"))
+    said = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert said.count("hatched strip: wrong sign") == 1
+    plots.save(figure, "name", PLACE)
+
+
+def test_errors_are_powers_of_ten_and_crosses(home):
+    error = np.full((6, 9, 6, 2), 1e-7)
+    error[0, 0, 0], error[1, 0, 0], error[2, 0, 0] = np.nan, np.inf, 0.9
+    largest = np.array(400)
+    arrays = {"error": error, "m": np.arange(9), "kappa": np.arange(6), "largest": largest}
+    figure = plots.bessel_errors(arrays, 0)
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["×", "×", "0", "−7", "−7", "−7"]
+    plots.save(figure, "name", PLACE)
+    arrays |= {"frontier_kappa": np.array([1.0, 2.0]), "frontier": np.array([[[40, 30], [401, 60]]] * 3)}
+    figure = plots.bessel_frontier(arrays)
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([40, np.nan], nan_ok=True)
+    plots.save(figure, "name", PLACE)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_effect_pairs_the_seeds(home, runs):
+    cells = [
+        {
+            "configuration": {"d": d, "estimator": name},
+            "seed": seed,
+            "metrics": {"LL": -100.0 - 2 * i + seed} | ({"concentration": [5, 9, 12]} if d == 5 else {}),
+        }
+        for d in (5, 40)
+        for i, name in enumerate(vmf_training.ESTIMATORS)
+        for seed in range(runs)
+    ]
+    figure = plots.training_effect(Results("vmf_training", "quick", False, cells, 1))
+    left, right = figure.axes
+    means = [container.lines[0].get_ydata()[0] for container in left.containers]
+    assert means == pytest.approx([-2, -2, -4, -4, -6, -6])
+    assert len(right.containers) == 3 * runs  # d = 5 only; Power Spherical has another scale
+    plots.save(figure, "name", PLACE)
