@@ -124,7 +124,6 @@ def run_cells(job: Job) -> list[Outcome]:
         chosen = (chosen * labelled.shape[1]).long()
         y = labels.gather(1, chosen).unsqueeze(-1)
         x = train.batch(torch.cat([index, labelled.gather(1, chosen)], dim=1), generators)
-        bounds, log_q_y = model.bounds(x, generators, weight)
         without = index.shape[1]
         bounds, log_q_y = model.bounds(x, generators, weight)
         unlabelled_bound = marginal_bound(bounds[:, :without], log_q_y[:, :without])
