@@ -52,7 +52,7 @@ class Settings:
 
 PRESETS = {
     "smoke": Settings(
-        dims=(2,),
+        dims=(5,),
         seeds=1,
         schedule=Schedule(batch_size=100, warmup_epochs=1, patience=1, max_epochs=2),
         hidden=(32,),
@@ -64,9 +64,9 @@ PRESETS = {
     "quick": Settings(
         dims=(5,),
         seeds=1,
-        schedule=Schedule(batch_size=100, warmup_epochs=4, patience=6, max_epochs=6),
+        schedule=Schedule(batch_size=100, warmup_epochs=12, patience=6, max_epochs=18),
         alphas=(1.0,),
-        train_size=10_000,
+        train_size=20_000,
         validation_size=2000,
         test_size=2000,
     ),
