@@ -12,14 +12,15 @@ The paper leaves open, and we choose:
   images are class-balanced; their labels apart they are among the 50,000 that train.
 - The KL divergence of z2, and nothing else, is warmed up; otherwise z2 is switched off before it is of use.
 - Early stopping looks at the unlabelled bound of the validation images and so at no label.
-- Every cell trains with each alpha and keeps the one with the best accuracy on the validation images, the only use of
-  their labels.
+- Every cell chooses its alpha by the accuracy on the validation images after ``pilot_epochs``, the only use of their
+  labels; it then trains anew, to the end.
 - An image is given the most probable class under q(y | z1) at the mode of q(z1 | x).
 """
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from ..models.m1m2 import marginal_bound
 from ..spaces import space
 from ..store import Outcome
 from ..study import Job
-from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
+from ..training import EVALUATION, INITIALISATION, Fit, Schedule, fit, run_generators
 from .mnist_vae import balanced_subset
 
 
@@ -42,6 +43,7 @@ class Settings:
     schedule: Schedule
     hidden: tuple[int, ...] = (500,)
     alphas: tuple[float, ...] = (0.1, 1.0)
+    pilot_epochs: int = 30
     labels: int = 100
     labelled_batch: int = 10
     binarisation: str = "dynamic"
@@ -52,10 +54,11 @@ class Settings:
 
 PRESETS = {
     "smoke": Settings(
-        dims=(2,),
+        dims=(5,),
         seeds=1,
         schedule=Schedule(batch_size=100, warmup_epochs=1, patience=1, max_epochs=2),
         hidden=(32,),
+        pilot_epochs=1,
         labels=50,
         train_size=1000,
         validation_size=200,
@@ -64,16 +67,16 @@ PRESETS = {
     "quick": Settings(
         dims=(5,),
         seeds=1,
-        schedule=Schedule(batch_size=100, warmup_epochs=4, patience=6, max_epochs=6),
+        schedule=Schedule(batch_size=100, warmup_epochs=12, patience=6, max_epochs=18),
         alphas=(1.0,),
-        train_size=10_000,
+        train_size=20_000,
         validation_size=2000,
         test_size=2000,
     ),
     "paper": Settings(
         dims=(5, 10, 50),
         seeds=5,
-        schedule=Schedule(batch_size=100, warmup_epochs=20, patience=50, max_epochs=100),
+        schedule=Schedule(batch_size=100, warmup_epochs=20, patience=50, max_epochs=200),
     ),
 }
 
@@ -97,34 +100,94 @@ def configurations(settings: Settings) -> list[dict]:
 
 
 def run_cells(job: Job) -> list[Outcome]:
-    """Train and score the seeds of one configuration, with every alpha, in lockstep."""
+    """Choose alpha, then train and score the seeds of one configuration in lockstep."""
     settings: Settings = job.settings
     images: Images = job.data
-    runs = [(seed, alpha) for seed in job.seeds for alpha in settings.alphas]
-    seeds = [seed for seed, _ in runs]
-    alphas = torch.tensor([alpha for _, alpha in runs], device=job.device)
-    spaces = [
-        space(f"{letter}{job.configuration[dim]}")
-        for letter, dim in zip(TOPOLOGIES[job.configuration["topology"]], ("dim_z1", "dim_z2"), strict=True)
-    ]
-    classes = len(images.train_labels.unique())
-    initial = run_generators(seeds, INITIALISATION)
-    model = M1M2(*spaces, images.train.shape[1], classes, settings.hidden, initial).to(job.device)
     train, validation, test = (
         Pixels(split, settings.binarisation, job.device) for split in (images.train, images.validation, images.test)
     )
+    pilot = _pilot(job, train, validation)
+    runs = [(seed, max(pilot[seed], key=pilot[seed].get)) for seed in job.seeds]
+
+    model, fitted = _train(job, runs, settings.schedule, train, validation)
+    if (checkpoint := _pilot_checkpoint(job)) is not None:
+        checkpoint.unlink(missing_ok=True)
+    on_validation = accuracy(model, validation, images.validation_labels, runs)
+    generators = run_generators(job.seeds, EVALUATION, device=job.device)
+    predicted = predict(model, test, generators)
+    bound = mean_bound(model, test, generators).tolist()
+    style_kl = _style_kl(model, test, job.seeds).tolist()
+    outcomes = []
+    for run, (seed, alpha) in enumerate(runs):
+        metrics = {
+            "accuracy": (predicted[run] == images.test_labels).double().mean().item(),
+            "validation_accuracy": on_validation[run],
+            "alpha": alpha,
+            "pilot_accuracy": {str(candidate): share for candidate, share in pilot[seed].items()},
+            "bound": bound[run],
+            "style_KL": style_kl[run],
+            "best_epoch": fitted.best_epoch[run],
+            "stopped_epoch": fitted.stopped_epoch[run],
+        }
+        curve = [losses[run] for losses in fitted.validation_curve[: fitted.stopped_epoch[run]]]
+        arrays = {
+            "validation_curve": np.array(curve, np.float32),
+            "confusion": _confusion(images.test_labels, predicted[run], model.classes),
+        }
+        if seed == 0:
+            arrays |= _analogies(model, run, images, test)
+        outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(runs)))
+    return outcomes
+
+
+def _pilot(job: Job, train: Pixels, validation: Pixels) -> dict[int, dict[float, float | None]]:
+    """Accuracy on the validation images with each alpha after a short training, by seed.
+
+    In every random number it is the beginning of the training that follows. With a single alpha there is nothing to
+    find out, and None stands for its accuracy.
+    """
+    settings: Settings = job.settings
+    if len(settings.alphas) == 1:
+        return {seed: dict.fromkeys(settings.alphas) for seed in job.seeds}
+    runs = list(itertools.product(job.seeds, settings.alphas))
+    schedule = replace(settings.schedule, patience=None, max_epochs=settings.pilot_epochs)
+    model, _ = _train(replace(job, checkpoint=_pilot_checkpoint(job)), runs, schedule, train, validation)
+    shares = dict(zip(runs, accuracy(model, validation, job.data.validation_labels, runs), strict=True))
+    return {seed: {alpha: shares[seed, alpha] for alpha in settings.alphas} for seed in job.seeds}
+
+
+def _pilot_checkpoint(job: Job) -> Path | None:
+    """A file of its own, which stays until the cell is done: whoever resumes the training needs the pilot's outcome."""
+    return None if job.checkpoint is None else job.checkpoint.with_suffix(".pilot")
+
+
+def _train(
+    job: Job, runs: list[tuple[int, float]], schedule: Schedule, train: Pixels, validation: Pixels
+) -> tuple[M1M2, Fit]:
+    """Train one model for every seed and alpha of ``runs``."""
+    settings: Settings = job.settings
+    seeds = [seed for seed, _ in runs]
+    alphas = torch.tensor([alpha for _, alpha in runs], device=job.device)
+    space_z1, space_z2 = (
+        space(f"{letter}{job.configuration[dim]}")
+        for letter, dim in zip(TOPOLOGIES[job.configuration["topology"]], ("dim_z1", "dim_z2"), strict=True)
+    )
+    every_label = job.data.train_labels
     # The same labelled images whatever the topology, the dimensions and alpha
     labelled = torch.stack(
-        [balanced_subset(images.train_labels, settings.labels, np.random.default_rng([seed])) for seed in seeds]
+        [balanced_subset(every_label, settings.labels, np.random.default_rng([seed])) for seed in seeds]
     )
-    labelled, labels = labelled.to(job.device), images.train_labels[labelled].to(job.device)
+    labels = every_label[labelled].to(job.device)
+    labelled = labelled.to(job.device)
+    initial = run_generators(seeds, INITIALISATION)
+    features, classes = job.data.train.shape[1], len(every_label.unique())
+    model = M1M2(space_z1, space_z2, features, classes, settings.hidden, initial).to(job.device)
 
     def loss(index, weight, generators):
-        chosen = draw(torch.rand, (len(runs), settings.labelled_batch), generators, job.device)
+        chosen = draw(torch.rand, (len(runs), settings.labelled_batch), generators, index.device)
         chosen = (chosen * labelled.shape[1]).long()
         y = labels.gather(1, chosen).unsqueeze(-1)
         x = train.batch(torch.cat([index, labelled.gather(1, chosen)], dim=1), generators)
-        bounds, log_q_y = model.bounds(x, generators, weight)
         without = index.shape[1]
         bounds, log_q_y = model.bounds(x, generators, weight)
         unlabelled_bound = marginal_bound(bounds[:, :without], log_q_y[:, :without])
@@ -135,36 +198,8 @@ def run_cells(job: Job) -> list[Outcome]:
     def validate(generators):
         return -mean_bound(model, validation, generators)
 
-    fitted = fit(model, seeds, settings.schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report)
-
-    generators = run_generators(seeds, EVALUATION, device=job.device)
-    correct = predict(model, validation, generators) == images.validation_labels
-    validation_accuracy = correct.double().mean(1).tolist()
-    predicted = predict(model, test, generators)
-    test_bound = mean_bound(model, test, generators).tolist()
-    style_kl = _style_kl(model, test, seeds).tolist()
-    outcomes = []
-    for seed in job.seeds:
-        candidates = [run for run, (owner, _) in enumerate(runs) if owner == seed]
-        best = max(candidates, key=lambda run: validation_accuracy[run])
-        metrics = {
-            "accuracy": (predicted[best] == images.test_labels).double().mean().item(),
-            "alpha": runs[best][1],
-            "validation_accuracy": {str(runs[run][1]): validation_accuracy[run] for run in candidates},
-            "bound": test_bound[best],
-            "style_KL": style_kl[best],
-            "best_epoch": fitted.best_epoch[best],
-            "stopped_epoch": fitted.stopped_epoch[best],
-        }
-        curve = [losses[best] for losses in fitted.validation_curve[: fitted.stopped_epoch[best]]]
-        arrays = {
-            "validation_curve": np.array(curve, np.float32),
-            "confusion": _confusion(images.test_labels, predicted[best], classes),
-        }
-        if seed == 0:
-            arrays |= _analogies(model, best, images, test)
-        outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(job.seeds)))
-    return outcomes
+    fitted = fit(model, seeds, schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report)
+    return model, fitted
 
 
 IMAGES_AT_ONCE = 500
@@ -187,6 +222,12 @@ def mean_bound(model: M1M2, pixels: Pixels, generators, style_weight: float = 1.
 def predict(model: M1M2, pixels: Pixels, generators) -> torch.Tensor:
     """The most probable class of every image of a split, [R, N] on the CPU."""
     return torch.cat([model.classify(x).argmax(-1) for x in _batches(model, pixels, generators)], dim=1).cpu()
+
+
+def accuracy(model: M1M2, pixels: Pixels, labels: torch.Tensor, runs: list[tuple[int, float]]) -> list[float]:
+    """Share of the images of a split that are classified correctly, for each run (seed, alpha)."""
+    generators = run_generators([seed for seed, _ in runs], EVALUATION, device=model.device)
+    return (predict(model, pixels, generators) == labels).double().mean(1).tolist()
 
 
 def _style_kl(model: M1M2, pixels: Pixels, seeds: list[int]) -> torch.Tensor:

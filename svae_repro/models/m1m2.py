@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
+from ..distributions import kl_estimate
 from ..distributions.noise import Generators
 from ..spaces import Space
 from .layers import mlp
@@ -25,7 +26,7 @@ class M1M2(nn.Module):
 
     Where the KL divergence from q(z1 | x) to p(z1 | y, z2) has a closed form it stands in the place of the log-ratio of
     the two at the sample of z1. The bounds are then those of a posterior in which z1 is independent of y and z2 given
-    x: still lower bounds, with less variance, but in general less tight. Other spaces get the log-ratio.
+    x: still lower bounds, with less variance, but less tight in general. Other spaces get the log-ratio.
 
     Args:
         space_z1, space_z2: the latent spaces of z1 and z2.
@@ -86,8 +87,8 @@ class M1M2(nn.Module):
         q_z2 = self._for_every_class(self.style_encoder, self.space_z2, z1)  # [R, B, K]
         z2 = q_z2.rsample(generator=generator)
         p_z1 = self._for_every_class(self.style_decoder, self.space_z1, z2)
-        kl_z1 = divergence(q_z1, p_z1, z1)
-        kl_z2 = divergence(q_z2, self.space_z2.prior(x.device, x.dtype), z2)
+        kl_z1 = kl_estimate(q_z1, p_z1, z1)
+        kl_z2 = kl_estimate(q_z2, self.space_z2.prior(x.device, x.dtype), z2)
         return log_p_x.unsqueeze(-1) - kl_z1 - style_weight * kl_z2 - math.log(self.classes), log_q_y
 
     def restyle(self, x: Tensor) -> Tensor:
@@ -116,11 +117,3 @@ class M1M2(nn.Module):
 def marginal_bound(bounds: Tensor, log_q_y: Tensor) -> Tensor:
     """Lower bound of log p(x) [...] from `M1M2.bounds` [..., K] and log q(y | z1) [..., K]: exact sum over classes."""
     return (log_q_y.exp() * (bounds - log_q_y)).sum(-1)
-
-
-def divergence(q: Distribution, p: Distribution, sample: Tensor) -> Tensor:
-    """KL divergence from q to p in nats or, where it has no closed form, its estimate at a ``sample`` of q."""
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return q.log_prob(sample) - p.log_prob(sample)

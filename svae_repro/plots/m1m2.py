@@ -1,5 +1,7 @@
 """Figures of Table 3 and Figure 10: accuracy by dimension, confused digits, one style in every class."""
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -55,14 +57,16 @@ def analogies(found: Found) -> Figure:
     figure.suptitle("The style of the image on the left in every class")
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
         axes.imshow(analogy_grid(arrays["originals"], arrays["restyled"]), cmap="gray_r", vmin=0, vmax=255)
-        axes.set(title=_title(configuration), xticks=[], yticks=[])
+        _, classes, pixels = arrays["restyled"].shape
+        centres = math.isqrt(pixels) * (np.arange(classes) + 1.5) + GAP
+        axes.set(title=_title(configuration), xlabel="class y", xticks=centres, xticklabels=range(classes), yticks=[])
     return figure
 
 
 def analogy_grid(originals: np.ndarray, restyled: np.ndarray) -> np.ndarray:
     """One picture of square ``originals`` [N, P], each followed by its K variations ``restyled`` [N, K, P]."""
     count, classes, pixels = restyled.shape
-    side = round(pixels**0.5)
+    side = math.isqrt(pixels)
     rows = restyled.reshape(count, classes, side, side).transpose(0, 2, 1, 3).reshape(count * side, classes * side)
     gap = np.zeros((count * side, GAP), rows.dtype)
     return np.concatenate([originals.reshape(count * side, side), gap, rows], axis=1)

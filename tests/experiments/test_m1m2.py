@@ -19,6 +19,7 @@ TINY = replace(
     PRESETS["smoke"],
     schedule=Schedule(batch_size=50, warmup_epochs=1, patience=1, max_epochs=3),
     hidden=(8,),
+    pilot_epochs=2,
     train_size=200,
     validation_size=50,
     test_size=60,
@@ -50,8 +51,8 @@ def test_the_grid_has_every_pair_of_dimensions_in_every_topology():
 def test_a_cell_has_its_metrics_and_arrays(topology):
     first, second = outcomes([0, 3], topology)
     metrics, arrays = first.metrics, first.arrays
-    assert set(metrics["validation_accuracy"]) == {"0.1", "1.0"}
-    assert metrics["validation_accuracy"][str(metrics["alpha"])] == max(metrics["validation_accuracy"].values())
+    assert set(metrics["pilot_accuracy"]) == {"0.1", "1.0"}
+    assert metrics["pilot_accuracy"][str(metrics["alpha"])] == max(metrics["pilot_accuracy"].values())
     assert -64 < metrics["bound"] < -30  # 64 pixels: -44.4 nats for a decoder that knows nothing, less KL divergences
     assert metrics["style_KL"] > 0
     assert len(arrays["validation_curve"]) == metrics["stopped_epoch"]
@@ -62,10 +63,29 @@ def test_a_cell_has_its_metrics_and_arrays(topology):
     assert set(second.arrays) == {"validation_curve", "confusion"}  # Figure 10 shows seed 0
 
 
+def test_a_single_alpha_needs_no_pilot(monkeypatch):
+    trained = []
+    original = m1m2._train
+    monkeypatch.setattr(m1m2, "_train", lambda job, runs, *rest: trained.append(runs) or original(job, runs, *rest))
+    (outcome,) = outcomes([4], settings=replace(TINY, alphas=(0.5,)))
+    assert trained == [[(4, 0.5)]]
+    assert outcome.metrics["alpha"] == 0.5 and outcome.metrics["pilot_accuracy"] == {"0.5": None}
+
+
+def test_the_best_alpha_of_the_pilot_is_kept_for_each_seed(monkeypatch):
+    trained = []
+    original = m1m2._train
+    monkeypatch.setattr(m1m2, "_train", lambda job, runs, *rest: trained.append(runs) or original(job, runs, *rest))
+    shares = {(4, 0.1): 0.2, (4, 1.0): 0.3, (7, 0.1): 0.6, (7, 1.0): 0.5}
+    monkeypatch.setattr(m1m2, "accuracy", lambda model, pixels, labels, runs: [shares[run] for run in runs])
+    outcomes([4, 7])
+    assert trained == [list(shares), [(4, 1.0), (7, 0.1)]]
+
+
 def test_cells_in_lockstep_are_those_trained_alone():
     for together, seed in zip(outcomes([2, 0]), (2, 0), strict=True):
         (alone,) = outcomes([seed])
-        for name in ("accuracy", "alpha", "validation_accuracy", "best_epoch", "stopped_epoch"):
+        for name in ("accuracy", "alpha", "validation_accuracy", "pilot_accuracy", "best_epoch", "stopped_epoch"):
             assert together.metrics[name] == alone.metrics[name]
         for name in ("bound", "style_KL"):  # float32: another order of addition
             assert together.metrics[name] == pytest.approx(alone.metrics[name], rel=1e-4)
@@ -81,10 +101,16 @@ def test_a_cell_continues_from_its_checkpoint(tmp_path):
     data = load_data("standin", TINY)
     whole = run_cells(Job(configuration, [0], TINY, data))
     file = tmp_path / "seeds-0.ckpt"
-    with pytest.raises(study.OutOfTime):
-        run_cells(Job(configuration, [0], TINY, data, checkpoint=file, deadline=0.0))
-    assert file.exists()
-    assert run_cells(Job(configuration, [0], TINY, data, checkpoint=file))[0].metrics == whole[0].metrics
+    interruptions = 0
+    while True:  # an epoch at a time, of the pilot and then of the training
+        try:
+            (outcome,) = run_cells(Job(configuration, [0], TINY, data, checkpoint=file, deadline=0.0))
+            break
+        except study.OutOfTime:
+            interruptions += 1
+    assert interruptions == TINY.pilot_epochs + whole[0].metrics["stopped_epoch"]
+    assert outcome.metrics == whole[0].metrics
+    assert [path.name for path in tmp_path.iterdir()] == ["seeds-0.ckpt"]  # which the study removes
 
 
 def test_training_learns_from_labels_and_from_images_without():
