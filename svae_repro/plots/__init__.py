@@ -1,5 +1,14 @@
 """Figures from the arrays that cells store: matplotlib for static ones, plotly for stand-alone interactive pages."""
 
+from .blog import (
+    blog_elbo,
+    blog_grids,
+    blog_kl_terms,
+    blog_latent_spaces,
+    blog_planes,
+    blog_reconstructions,
+    blog_walks,
+)
 from .checks import bessel_errors, bessel_frontier, gradient_bias, gradient_spread, sampler_map, training_effect
 from .circle import aligned, circle_aggregates, circle_angles, circle_latents, circle_numbers
 from .common import remark, save, save_animation, save_page, stored
@@ -13,10 +22,10 @@ from .mnist import (
     manifolds,
     samples,
     separate,
-    sphere_page,
     unit_square,
     validation_curves,
 )
+from .pages import hyperboloid_page, sphere_page
 from .rejection import acceptance, envelopes, rejection_animation
 from .vmf import algorithm, soap_bubble, sphere_pairs, sphere_scatter_page, surface_area, von_mises
 
@@ -28,6 +37,13 @@ __all__ = [
     "analogy_grid",
     "bessel_errors",
     "bessel_frontier",
+    "blog_elbo",
+    "blog_grids",
+    "blog_kl_terms",
+    "blog_latent_spaces",
+    "blog_planes",
+    "blog_reconstructions",
+    "blog_walks",
     "circle_aggregates",
     "circle_angles",
     "circle_latents",
@@ -36,6 +52,7 @@ __all__ = [
     "envelopes",
     "gradient_bias",
     "gradient_spread",
+    "hyperboloid_page",
     "image_grid",
     "knn_accuracy",
     "latent_spaces",
