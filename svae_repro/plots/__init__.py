@@ -1,5 +1,14 @@
 """Figures from the arrays that cells store: matplotlib for static ones, plotly for stand-alone interactive pages."""
 
+from .blog import (
+    blog_elbo,
+    blog_grids,
+    blog_kl_terms,
+    blog_latent_spaces,
+    blog_planes,
+    blog_reconstructions,
+    blog_walks,
+)
 from .checks import (
     ESTIMATOR_STYLES,
     bessel_errors,
@@ -25,6 +34,7 @@ from .mnist import (
     unit_square,
     validation_curves,
 )
+from .pages import hyperboloid_page, sphere_page
 from .rejection import acceptance, envelopes, rejection_animation
 from .vgae import graph_latents, link_prediction, paired_differences
 from .vmf import algorithm, soap_bubble, sphere_pairs, sphere_scatter_page, surface_area, von_mises
@@ -38,6 +48,13 @@ __all__ = [
     "analogy_grid",
     "bessel_errors",
     "bessel_frontier",
+    "blog_elbo",
+    "blog_grids",
+    "blog_kl_terms",
+    "blog_latent_spaces",
+    "blog_planes",
+    "blog_reconstructions",
+    "blog_walks",
     "circle_aggregates",
     "circle_angles",
     "circle_latents",
@@ -47,6 +64,7 @@ __all__ = [
     "gradient_bias",
     "gradient_spread",
     "graph_latents",
+    "hyperboloid_page",
     "image_grid",
     "knn_accuracy",
     "latent_spaces",

@@ -1,11 +1,11 @@
 """Figures of Tables 1 and 2 and Figures 2, 7, 8 and 9: likelihoods, latent spaces, samples, manifolds, k-NN."""
 
 import math
+from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -84,38 +84,60 @@ def latent_spaces(found: Found) -> Figure:
         on_sphere = configuration["space"] == "s"
         axes = figure.add_subplot(grid[column], projection="hammer" if on_sphere else None)
         axes.set_title(SPACE_METHODS[configuration["space"]] + (": $S^2$" if on_sphere else ": $R^2$"), pad=12)
-        (_sphere_map if on_sphere else _plane_map)(axes, points, labels)
+        (hammer_map if on_sphere else plane_map)(axes, points, labels)
     return figure
 
 
-def _sphere_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+def hammer_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+    """Points [N, 3] of S^2 on Hammer axes."""
     classes = np.unique(labels)
     centres = np.stack(longitude_latitude(np.stack([points[labels == k].mean(0) for k in classes])), axis=1)
     projection = axes.transProjection  # (longitude, latitude) -> the ellipse with half-axes sqrt(8) and sqrt(2)
     flat = separate(projection.transform(centres), apart=0.24)
     flat /= (np.linalg.norm(flat / np.sqrt([8, 2]), axis=1, keepdims=True) / 0.97).clip(1)  # stay inside it
     centres = projection.inverted().transform(flat)
-    _digits(axes, *longitude_latitude(points), labels, dict(zip(classes, centres, strict=True)))
+    draw_digits(axes, *longitude_latitude(points), labels, dict(zip(classes, centres, strict=True)))
     axes.grid(alpha=0.3)
     axes.set_xticklabels([])  # they would lie across the points
     axes.tick_params(labelsize=8, labelcolor="grey")
 
 
-def _plane_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    classes = np.unique(labels)
-    centres = separate(np.stack([np.median(points[labels == k], axis=0) for k in classes]), 0.14 * np.abs(points).max())
-    _digits(axes, *points.T, labels, dict(zip(classes, centres, strict=True)))
-    angle = np.linspace(0, 2 * math.pi, 200)
-    halo = [patheffects.withStroke(linewidth=2, foreground="white")]
-    for mass in (0.5, 0.95):
-        radius = math.sqrt(-2 * math.log(1 - mass))
-        axes.plot(radius * np.cos(angle), radius * np.sin(angle), color="black", linewidth=1, linestyle="--")
-        axes.text(0, -radius, f"{mass:.0%} of the prior", fontsize=8, ha="center", va="top", path_effects=halo)
+def plane_map(axes: Axes, points: np.ndarray, labels: np.ndarray, prior: bool = True) -> None:
+    """Points [N, 2] of the plane and rings around shares of its prior, if it has one."""
+    _scatter(axes, points, labels, 0.14 * np.abs(points).max())
+    if prior:
+        _prior_rings(axes, lambda radius: radius)
     axes.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
     axes.set_box_aspect(1)
 
 
-def _digits(axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, centres: dict) -> None:
+def poincare_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+    """Points [N, 3] of the hyperboloid in the Poincare disc."""
+    _scatter(axes, points[:, 1:] / (1 + points[:, :1]), labels, 0.14)
+    _prior_rings(axes, lambda radius: math.tanh(radius / 2))
+    angle = np.linspace(0, 2 * math.pi, 200)
+    axes.plot(np.cos(angle), np.sin(angle), color="black", linewidth=1)
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    axes.axis("off")
+
+
+def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, apart: float) -> None:
+    classes = np.unique(labels)
+    centres = separate(np.stack([np.median(points[labels == k], axis=0) for k in classes]), apart)
+    draw_digits(axes, *points.T, labels, dict(zip(classes, centres, strict=True)))
+
+
+def _prior_rings(axes: Axes, place: Callable[[float], float]) -> None:
+    """Rings that hold shares of the prior, a standard normal in geodesic radius, drawn at ``place`` of their radius."""
+    angle = np.linspace(0, 2 * math.pi, 200)
+    halo = [patheffects.withStroke(linewidth=2, foreground="white")]
+    for mass in (0.5, 0.95):
+        radius = place(math.sqrt(-2 * math.log(1 - mass)))
+        axes.plot(radius * np.cos(angle), radius * np.sin(angle), color="black", linewidth=1, linestyle="--")
+        axes.text(0, -radius, f"{mass:.0%} of the prior", fontsize=8, ha="center", va="top", path_effects=halo)
+
+
+def draw_digits(axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, centres: dict) -> None:
     """Every point as its digit, a large one for each class at its place in ``centres``."""
     size = 16 if len(x) <= 3000 else 9
     halo = [patheffects.withStroke(linewidth=4, foreground="white")]
@@ -138,30 +160,6 @@ def separate(centres: np.ndarray, apart: float) -> np.ndarray:
     return centres
 
 
-def sphere_page(points: np.ndarray, labels: np.ndarray) -> go.Figure:
-    """Points [N, 3] on a sphere to turn with the mouse; classes by colour, symbol and a digit at their centres."""
-    longitude, height = np.meshgrid(np.linspace(-math.pi, math.pi, 73), np.linspace(-1, 1, 37))
-    radius = 0.985 * np.sqrt(1 - height**2)  # a little inside, or it would cut the points in half
-    ball = go.Surface(x=radius * np.cos(longitude), y=radius * np.sin(longitude), z=0.985 * height)
-    ball.update(colorscale=[[0, "#eeeeee"], [1, "#eeeeee"]], showscale=False, hoverinfo="skip")
-    page = go.Figure(ball)
-    symbols = ("circle", "square", "diamond", "cross", "x")
-    for k in np.unique(labels):
-        chosen = points[labels == k].astype(np.float32)
-        colour = "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * c for c in CLASS_COLOURS[k % 10]))
-        marker = {"size": 2.5, "color": colour, "symbol": symbols[k % 5]}
-        x, y, z = chosen.T
-        group = {"name": str(k), "legendgroup": str(k)}
-        page.add_scatter3d(x=x, y=y, z=z, mode="markers", marker=marker, hoverinfo="name", **group)
-        centre = 1.1 * chosen.mean(0) / np.linalg.norm(chosen.mean(0))
-        page.add_scatter3d(x=centre[:1], y=centre[1:2], z=centre[2:], mode="text", text=[f"<b>{k}</b>"], **group)
-        page.data[-1].update(showlegend=False, hoverinfo="skip", textfont={"size": 28, "color": colour})
-    hidden = {axis: {"visible": False} for axis in ("xaxis", "yaxis", "zaxis")}
-    page.update_layout(scene={**hidden, "aspectmode": "data"}, legend={"title": "digit", "itemsizing": "constant"})
-    page.update_layout(title_text="Latent space of the S-VAE, d = 2: test images on S²", template="none")
-    return page
-
-
 def image_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
     """Square images [N, P] side by side, row by row from the top left: [N / columns * side, columns * side].
 
@@ -175,7 +173,7 @@ def image_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
     return pixels.reshape(-1, columns, side, side).swapaxes(1, 2).reshape(-1, columns * side)
 
 
-def _decoded(axes: Axes, pixels: np.ndarray, columns: int) -> None:
+def draw_images(axes: Axes, pixels: np.ndarray, columns: int) -> None:
     """Images, ink in black, on the unit square, with white lines between them."""
     axes.imshow(image_grid(pixels, columns), cmap="gray_r", vmin=0, vmax=255, extent=(0, 1, 0, 1))
     lines = np.arange(1, columns) / columns
@@ -188,7 +186,7 @@ def samples(found: Found, title: str) -> Figure:
     figure, panels = plt.subplots(1, len(found), figsize=(3 * len(found), 3.5), layout="constrained", squeeze=False)
     figure.suptitle(title)
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
-        _decoded(axes, arrays["samples"], 10)
+        draw_images(axes, arrays["samples"], 10)
         axes.set(title=f"d = {configuration['d']}", xticks=[], yticks=[])
     return figure
 
@@ -198,7 +196,7 @@ def manifolds(found: Found) -> Figure:
     figure, panels = plt.subplots(1, len(found), figsize=(6.4 * len(found), 6.8), layout="constrained", squeeze=False)
     figure.suptitle("Decoded latent space, d = 2, in steps of equal prior probability")
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
-        _decoded(axes, arrays["grid"], math.isqrt(len(arrays["grid"])))
+        draw_images(axes, arrays["grid"], math.isqrt(len(arrays["grid"])))
         axes.set_title(SPACE_METHODS[configuration["space"]])
         if configuration["space"] == "e":
             values = np.array([-1.5, -1, -0.5, 0, 0.5, 1, 1.5])

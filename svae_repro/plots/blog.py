@@ -1,0 +1,169 @@
+"""Figures of the blog's MNIST study: ELBO, latent spaces, decoded grids, reconstructions, walks, two KL terms."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.special import ndtr
+
+from ..store import Results
+from .common import Found
+from .mnist import draw_images, hammer_map, image_grid, plane_map, poincare_map
+
+# Colours of Okabe and Ito (2008); markers say the same again.
+STYLES = {
+    "e": {"color": "#0072B2", "marker": "o", "label": "Euclidean"},
+    "s": {"color": "#D55E00", "marker": "s", "label": "Spherical"},
+    "h": {"color": "#009E73", "marker": "^", "label": "Hyperbolic"},
+    "h-tangent": {"color": "#CC79A7", "marker": "v", "label": "Hyperbolic, the post's objective"},
+    "ae": {"color": "black", "marker": "x", "label": "autoencoder"},
+}
+
+
+def blog_elbo(frame: pd.DataFrame) -> Figure:
+    """Test ELBO against d for each number of hidden layers; ours filled, the post's open where ``frame`` has them."""
+    layers, dims = sorted(frame["hidden_layers"].unique()), sorted(frame["d"].unique())
+    figure, panels = plt.subplots(
+        1, len(layers), figsize=(max(6, 4 * len(layers)), 4.4), layout="constrained", sharey=True, squeeze=False
+    )
+    figure.suptitle("Test ELBO by latent space")
+    for axes, n in zip(panels[0], layers, strict=True):
+        for shift, style in zip((-0.09, 0, 0.09), list(STYLES.values())[:3], strict=True):
+            chosen = (frame["hidden_layers"] == n) & (frame["method"] == style["label"])
+            rows = frame[chosen].set_index("d").reindex(dims)
+            for prefix, look in (("published_", {"linestyle": ":", "mfc": "white", "alpha": 0.7}), ("", {"lw": 2})):
+                if rows[prefix + "mean"].notna().any():
+                    label = f"{style['label']}, {'the post' if prefix else 'ours'}"
+                    bars = rows[prefix + "std"].to_numpy()
+                    x = np.arange(len(dims)) + shift
+                    axes.errorbar(x, rows[prefix + "mean"], bars, capsize=3, **{**style, **look, "label": label})
+        axes.set(title=f"{n} hidden layers" if n > 1 else "1 hidden layer", xticks=range(len(dims)), xticklabels=dims)
+        axes.set_xlabel("dimension d of the latent space")
+        axes.grid(axis="y", alpha=0.3)
+    panels[0, 0].set_ylabel("ELBO in nats per image")
+    panels[0, -1].legend(fontsize=8)
+    return figure
+
+
+def blog_kl_terms(results: Results) -> Figure:
+    """KL divergence of the hyperbolic models beside the closed form that the post takes for it, every run a marker.
+
+    ``results`` holds at least one of these models.
+    """
+    cells = [c for c in results.cells if "KL_tangent" in c["metrics"]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure.suptitle("Hyperbolic models: the KL divergence and the post's closed form")
+    dims = sorted({c["configuration"]["d"] for c in cells})
+    for kind in sorted({c["configuration"]["model"] for c in cells}):
+        chosen = [c for c in cells if c["configuration"]["model"] == kind]
+        true, closed = (np.array([c["metrics"][k] for c in chosen]) for k in ("KL", "KL_tangent"))
+        place = np.array([dims.index(c["configuration"]["d"]) for c in chosen]) + (0.12 if kind == "h" else -0.12)
+        look = {"linestyle": "none", **STYLES[kind]}
+        left.plot(closed, true, **look)
+        right.plot(place, true - closed, **look)
+    high = 1.05 * max(c["metrics"]["KL"] for c in cells)
+    left.plot([0, high], [0, high], color="black", linestyle="--", linewidth=1, label="equal")
+    left.set(xlabel="closed form, in nats", ylabel="KL divergence, in nats")
+    right.axhline(0, color="black", linestyle="--", linewidth=1)
+    right.set(xlabel="dimension d of the latent space", ylabel="KL divergence − closed form, in nats")
+    right.set(xticks=range(len(dims)), xticklabels=dims, xlim=(-0.5, len(dims) - 0.5))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.legend()
+    return figure
+
+
+def blog_planes(found: Found) -> Figure:
+    """The post's opening: latent points by digit of the autoencoder and the VAE, and the same region decoded below."""
+    figure, panels = plt.subplots(2, len(found), figsize=(6.2 * len(found), 12.4), layout="constrained", squeeze=False)
+    figure.suptitle("Autoencoder and VAE with two latent coordinates")
+    for (above, below), (configuration, arrays) in zip(panels.T, found, strict=True):
+        (left, bottom), (right, top) = arrays["box"].astype(float)
+        plane_map(above, arrays["latent"], arrays["labels"], prior=configuration["model"] != "ae")
+        above.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color="black", linewidth=1)
+        above.set(title=STYLES[configuration["model"]]["label"].replace("Euclidean", "VAE"))
+        draw_images(below, arrays["box_grid"], math.isqrt(len(arrays["box_grid"])))
+        ticks = np.linspace(0, 1, 5)
+        below.set(xlabel="$z_1$", ylabel="$z_2$", xticks=ticks, yticks=ticks)
+        below.set_xticklabels([_number(round(v, 1)) for v in left + (right - left) * ticks])
+        below.set_yticklabels([_number(round(v, 1)) for v in bottom + (top - bottom) * ticks])
+    return figure
+
+
+def blog_walks(found: Found) -> Figure:
+    """Decoded straight lines between two test images of different digits, one in each row."""
+    figure, panels = plt.subplots(len(found), 1, figsize=(9, 3.7 * len(found)), layout="constrained", squeeze=False)
+    figure.suptitle("Straight lines between two digits in the latent plane, decoded")
+    for axes, (configuration, arrays) in zip(panels[:, 0], found, strict=True):
+        steps = len(arrays["walks"]) // 4
+        axes.imshow(image_grid(arrays["walks"], steps), cmap="gray_r", vmin=0, vmax=255)
+        axes.set(title=STYLES[configuration["model"]]["label"].replace("Euclidean", "VAE"), xticks=[], yticks=[])
+    return figure
+
+
+def blog_reconstructions(found: Found) -> Figure:
+    """One test image of each digit and what the models of ``found`` make of it, by dimension and model."""
+    dims = sorted({c["d"] for c, _ in found})
+    figure, panels = plt.subplots(1, len(dims), figsize=(5.6 * len(dims), 3), layout="constrained", squeeze=False)
+    figure.suptitle("Test images and their reconstructions")
+    for axes, d in zip(panels[0], dims, strict=True):
+        models = [(c["model"], a) for c, a in found if c["d"] == d]
+        rows = [models[0][1]["originals"], *(a["reconstructions"] for _, a in models)]
+        count, side = rows[0].shape[0], math.isqrt(rows[0].shape[1])
+        axes.imshow(image_grid(np.concatenate(rows), count), cmap="gray_r", vmin=0, vmax=255)
+        names = ["test image", *(STYLES[m]["label"].replace(", the post's objective", "*") for m, _ in models)]
+        axes.set(title=f"d = {d}", xticks=[], yticks=side * (np.arange(len(rows)) + 0.5), yticklabels=names)
+        axes.tick_params(length=0)
+    return figure
+
+
+def blog_latent_spaces(found: Found) -> Figure:
+    """Test images in the plane, on the sphere by Hammer projection, and in the Poincare disc."""
+    maps = {
+        "e": (plane_map, 1, None, "$R^2$"),
+        "s": (hammer_map, 1.7, "hammer", "$S^2$"),
+        "h": (poincare_map, 1, None, "$H^2$"),
+    }
+    ratios = [maps[c["model"]][1] for c, _ in found]
+    figure = plt.figure(figsize=(4.8 * sum(ratios), 5.2), layout="constrained")
+    figure.suptitle("Latent space of the test images, d = 2")
+    grid = figure.add_gridspec(1, len(found), width_ratios=ratios)
+    for column, (configuration, arrays) in enumerate(found):
+        draw, _, projection, name = maps[configuration["model"]]
+        axes = figure.add_subplot(grid[column], projection=projection)
+        axes.set_title(f"{STYLES[configuration['model']]['label']}: {name}", pad=12)
+        draw(axes, arrays["latent"].astype(float), arrays["labels"])
+    return figure
+
+
+def blog_grids(found: Found) -> Figure:
+    """Decoded grids of the latent spaces of dimension 2, in steps of equal prior probability."""
+    figure, panels = plt.subplots(1, len(found), figsize=(6 * len(found), 6.4), layout="constrained", squeeze=False)
+    figure.suptitle("Decoded latent space, d = 2, in steps of equal prior probability")
+    for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
+        draw_images(axes, arrays["grid"], math.isqrt(len(arrays["grid"])))
+        axes.set_title(STYLES[configuration["model"]]["label"])
+        _grid_axes(axes, configuration["model"])
+    return figure
+
+
+def _grid_axes(axes: Axes, model: str) -> None:
+    """Ticks of `Space.grid`: angles on the sphere; prior quantiles in the plane and in H²'s tangent plane."""
+    if model == "s":
+        degrees = np.array([-90, -45, -20, 0, 20, 45, 90])
+        axes.set(xlabel="longitude", ylabel="latitude", xticks=np.linspace(0, 1, 5))
+        axes.set(yticks=(np.sin(np.radians(degrees)) + 1) / 2, yticklabels=[f"{_number(v)}°" for v in degrees])
+        axes.set_xticklabels([f"{_number(v)}°" for v in range(-180, 181, 90)])
+        return
+    values = np.array([-1.5, -1, -0.5, 0, 0.5, 1, 1.5])
+    ticks, names = ndtr(values), [_number(v) for v in values]
+    axes.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names)
+    hyperbolic = model == "h"
+    axes.set(xlabel="$v_1$" if hyperbolic else "$z_1$", ylabel="$v_2$" if hyperbolic else "$z_2$")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
