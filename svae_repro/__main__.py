@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (status, tables):
         command.add_argument("--preset", **(presets | {"default": "paper", "help": "smoke, quick or paper (default)"}))
         command.add_argument("--standin", action="store_true", help="the results made from stand-in data")
-    tables.add_argument("--readme", action="store_true", help="also bring the README's tables into step")
+    tables.add_argument("--readme", action="store_true", help="also bring the README's verdicts and tables into step")
     bench = commands.add_parser("bench", help="measure the speed ratios of the design on this machine")
     bench.add_argument("--only", default="", metavar="step,vmf", help="some of step, vmf, ll, lockstep, pubmed")
     return top
@@ -85,13 +85,13 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "status":
         print(study.status(options.preset, options.standin))
     elif options.command == "tables":
-        from . import tables
+        from . import summary, tables
 
         if options.readme and (options.preset != "paper" or options.standin):
             raise UserError("--readme is for the paper preset's tables on real data")
         written = tables.write(options.preset, options.standin)
         if options.readme:
-            tables.write_readme()
+            summary.write_readme()
         for table in written:
             print(f"{table.name} ({table.preset} preset)\n{table.markdown()}\n{table.verdict()}\n")
         print(f"written to {paths.results(options.preset, options.standin) / 'tables'}")

@@ -9,7 +9,6 @@ deviations of the published mean.
 
 import io
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -242,28 +241,3 @@ def write(preset: str, standin: bool = False) -> list[Table]:
                 store.write_atomically(folder / (table.name + suffix), lambda f, text=text: f.write(text.encode()))
             written.append(table)
     return written
-
-
-README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
-
-
-def summary(preset: str = "paper") -> str:
-    """What came out, as it stands in the README: claims on figures, and the headline rows of every table."""
-    parts = []
-    for name in experiments.NAMES:
-        experiment, results = experiments.load(name), store.load(name, preset)
-        if hasattr(experiment, "claims"):
-            rows = [f"| {claim} | {word} | {why} |" for claim, word, why in experiment.claims(results)]
-            head = f"**{experiment.TITLE}**, {len(results.cells)} of {results.wanted} runs:"
-            parts.append("\n".join([head, "", "| claim | verdict | numbers |", "| --- | --- | --- |", *rows, ""]))
-        for table in build(results):
-            title = table.name.replace("table", "Table ")
-            parts.append(f"**{title}** is {table.verdict()}.\n\n{table.markdown(brief=True)}")
-    return "\n".join(parts)
-
-
-def write_readme() -> None:
-    """Put `summary` between the README's two marks."""
-    readme = paths.REPOSITORY / "README.md"
-    text = README_BLOCK.sub(lambda _: "\n" + summary() + "\n", readme.read_text())
-    store.write_atomically(readme, lambda f: f.write(text.encode()))

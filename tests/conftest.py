@@ -1,9 +1,12 @@
-"""Shared by all tests: one thread for each worker, the markers, and a home of its own for tests that write results."""
+"""Shared by all tests: one thread for each worker, the markers, a home of its own for tests that write, a browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests import chromium
 
 # Two pytest workers share the cores; more threads would only get in each other's way.
 torch.set_num_threads(1)
@@ -29,3 +32,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("SVAE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+    """Headless Chromium, one for all tests of a worker; see `chromium.required` for machines that have none."""
+    program = chromium.required()
+    with chromium.Browser(program, tmp_path_factory.mktemp("chromium") / "profile") as running:
+        yield running

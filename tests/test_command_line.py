@@ -25,7 +25,7 @@ RUN = ["run", "mnist_vae", "--preset", "smoke", "--data", "standin"]
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["run", "minst_vae"], "'minst_vae': choose one of circle, mnist_vae, vgae"),
+        (["run", "minst_vae"], "'minst_vae': choose one of circle, mnist_vae"),
         (["run", "mnist_vae", "--preset", "huge"], "'huge': choose one of smoke, quick, paper"),
         ([*RUN, "--where", "space=x"], "space=x: choose among e, s"),
         ([*RUN, "--where", "d=3"], "d=3: choose among 2"),

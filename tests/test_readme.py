@@ -2,15 +2,15 @@
 
 import re
 
-from svae_repro import paths, tables
+from svae_repro import paths, summary
 
 README = (paths.REPOSITORY / "README.md").read_text()
 
 
-def test_tables_are_those_of_the_committed_results(monkeypatch):
+def test_verdicts_and_tables_are_those_of_the_committed_results(monkeypatch):
     monkeypatch.delenv("SVAE_HOME", raising=False)
-    (block,) = tables.README_BLOCK.findall(README)
-    assert block.strip() == tables.summary().strip(), "run: python -m svae_repro tables --readme"
+    (block,) = summary.README_BLOCK.findall(README)
+    assert block.strip() == summary.summary(data="real").strip(), "run: python -m svae_repro tables --readme"
 
 
 def test_the_example_runs():

@@ -30,7 +30,6 @@ from .mnist import (
     manifolds,
     samples,
     separate,
-    sphere_page,
     unit_square,
     validation_curves,
 )

@@ -1,0 +1,123 @@
+"""What came out of the study as a whole: one line for every figure and table, then the numbers behind each.
+
+The README, notebook 00 and the report all show this text. It is made from the result files alone, so a verdict cannot
+say other than they do; `python -m svae_repro tables --readme` puts it into the README, and a test keeps it in step.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from . import experiments, paths, store, tables
+from .store import Results
+
+README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
+
+CERTAINTY = """**How sure?** A *run* is one model trained from its own seed. Nothing is concluded from a single run:
+without two of every method a comparison is *open*. Two methods differ where a t-test gives p < 0.01, the paper's own
+rule. A table is *reproduced* if in every setting the same method wins as in the paper (or none does), *partly* if in at
+least half of them. A figure has no published numbers; its claims are put to the test one by one.
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the overview: a figure, a table or a set of claims, what became of it, and why in one line."""
+
+    item: str
+    verdict: str
+    runs: str
+    reason: str
+    details: str  # Markdown: the claims one by one, or the headline rows of the table; empty without any run
+
+
+def stored(preset: str, data: str = "auto") -> list[Results]:
+    """The cells of every experiment that has something to conclude, in the order of the study.
+
+    Those of real data; where there are none, or ``data`` is "standin", those of the stand-in.
+    """
+    found = []
+    for name in experiments.NAMES:
+        experiment = experiments.load(name)
+        if not experiment.TABLES and not hasattr(experiment, "claims"):
+            continue
+        real, standin = (store.load(name, preset, standin=flag) for flag in (False, True))
+        wanted = data == "standin" or (data == "auto" and not real.cells)
+        found.append(standin if standin.cells and wanted else real)
+    return found
+
+
+def findings(results: Results) -> list[Finding]:
+    """What the cells of one experiment say: its claims, if it has any, then its tables."""
+    experiment = experiments.load(results.experiment)
+    runs = f"{len(results.cells)} of {results.wanted}"
+    found = []
+    if hasattr(experiment, "claims"):
+        claims = experiment.claims(results)
+        words = Counter(word for _, word, _ in claims)
+        reason = "its one claim" if len(claims) == 1 else f"of {len(claims)} claims " + _counted(words)
+        rows = "".join(f"| {claim} | {word} | {why} |\n" for claim, word, why in claims)
+        details = "| claim | verdict | numbers |\n| --- | --- | --- |\n" + rows if results.cells else ""
+        found.append(Finding(experiment.TITLE, *_weighed(results, _overall(words), reason, runs), details))
+    for table in tables.build(results):
+        word, _, reason = table.verdict().partition(": ")
+        title = table.name.replace("table", "Table ")
+        title = title if title != table.name else f"{experiment.TITLE}, the table"
+        shown = table.markdown(brief=True) if results.cells else ""
+        found.append(Finding(title, *_weighed(results, word, reason, runs), shown))
+    return found
+
+
+def _counted(words: Counter) -> str:
+    return ", ".join(f"{count} {word}" for word, count in words.most_common())
+
+
+def _overall(words: Counter) -> str:
+    """One word for several claims: theirs if they agree, "open" if any is, otherwise "partly"."""
+    return next(iter(words)) if len(words) == 1 else "open" if "open" in words else "partly"
+
+
+def _weighed(results: Results, word: str, reason: str, runs: str) -> tuple[str, str, str]:
+    """Verdict, runs and reason of a line; only the paper preset on real data has a verdict on the paper."""
+    if not results.cells:
+        return "open", runs, "no run yet"
+    if results.standin:
+        return "none", runs, "stand-in data"
+    if results.preset != "paper":
+        word = "open" if word.startswith("open") else "none"
+        return word, runs, f"{results.preset} preset, not the paper's protocol; {reason}"
+    return word, runs, reason
+
+
+def overview(found: list[Results]) -> str:
+    """The table at the top: item, verdict, runs that are there of those the protocol asks for, reason."""
+    lines = ["| | verdict | runs | why |", "| --- | --- | --- | --- |"]
+    for results in found:
+        for line in findings(results):
+            lines.append(f"| {line.item} | **{line.verdict}** | {line.runs} | {line.reason} |")
+    return "\n".join(lines) + "\n"
+
+
+def details(found: list[Results], level: int = 3) -> str:
+    """The claims and headline rows behind the overview, each under a heading of this level."""
+    parts = []
+    for results in found:
+        note = ", stand-in data" if results.standin else ""
+        for line in findings(results):
+            if line.details:
+                heading = f"{'#' * level} {line.item}: {line.verdict} ({line.runs} runs{note})"
+                parts.append(f"{heading}\n\n{line.details}")
+    return "\n".join(parts)
+
+
+def summary(preset: str = "paper", data: str = "auto") -> str:
+    """What came out, as it stands in the README."""
+    found = stored(preset, data)
+    return "\n".join([overview(found), CERTAINTY, details(found)])
+
+
+def write_readme() -> None:
+    """Put the `summary` of the paper preset between the README's two marks."""
+    readme = paths.REPOSITORY / "README.md"
+    text = README_BLOCK.sub(lambda _: "\n" + summary(data="real") + "\n", readme.read_text())
+    store.write_atomically(readme, lambda f: f.write(text.encode()))
