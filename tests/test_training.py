@@ -162,6 +162,20 @@ def test_a_training_that_ends_inside_the_warmup_keeps_its_last_weights():
     assert torch.equal(run.model.weight, run.weights[1])
 
 
+def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept():
+    reported = []
+    options = schedule(warmup_epochs=0, patience=None, max_epochs=5)
+    run = Scripted([[5, 1, 2, 3, 4], [1, 2, 3, 4, 5]], options, report=reported.append)
+    assert run.fit.best_epoch == run.fit.stopped_epoch == [5, 5] and run.fit.best_loss == [4, 5]
+    assert torch.equal(run.model.weight, run.weights[4]) and run.kl_weights == [1.0] * 5
+    assert [(p.earliest_end, p.latest_end) for p in reported] == [(5, 5)] * 5
+
+
+def test_without_a_batch_size_an_epoch_is_one_step_on_all_examples():
+    run = Scripted([[3.0, 2.0, 1.0]], schedule(batch_size=None, max_epochs=3), size=11)
+    assert [sorted(batch[0].tolist()) for batch in run.batches] == [list(range(11))] * 3
+
+
 def test_the_last_incomplete_batch_is_left_out_and_the_order_is_new_each_epoch():
     run = Scripted([[3.0, 2.0], [3.0, 2.0]], schedule(batch_size=4, max_epochs=2), size=11)
     assert [tuple(batch.shape) for batch in run.batches] == [(2, 4)] * 4  # two batches in each of two epochs

@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid
 from .. import pairs
 from ..distributions.noise import Generators, draw
 
-BLOCK = {"cpu": 512, "cuda": 4096}  # nodes along the side of a block: on a CPU what its cache holds
+BLOCK = {"cpu": 256, "cuda": 4096}  # nodes along the side of a block: on a CPU what its cache holds
 FACTORS = 64  # of a product of numbers in [1/2, 1], which float32 holds
 
 
