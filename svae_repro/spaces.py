@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
@@ -32,12 +32,17 @@ from .errors import UserError
 SHORTEST_DIRECTION = 1e-20
 
 
-class Space(ABC):
-    """A latent space of dimension ``dim`` with points in R^ambient_dim and posteriors of ``n_params`` parameters."""
+class Space(nn.Module, ABC):
+    """A latent space of dimension ``dim`` with points in R^ambient_dim and posteriors of ``n_params`` parameters.
+
+    It is a module for the sake of those that have something to learn, see `svae_repro.curvature`.
+    """
 
     letter: str
+    interchangeable = True  # with any other of the same name
 
     def __init__(self, dim: int):
+        super().__init__()
         if dim < 1:
             raise UserError(f"a latent space needs a dimension of at least 1, got {dim}")
         self.dim = dim
@@ -69,6 +74,10 @@ class Space(ABC):
     @abstractmethod
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         """Geodesic distance [...] between points ``x`` and ``y`` [..., ambient_dim], which broadcast."""
+
+    def of_run(self, run: int) -> "Space":
+        """The space of one of the runs that train together; only learned spaces differ between runs."""
+        return self
 
     def grid(self, side: int) -> Tensor:
         """Points [side * side, ambient_dim], row by row from top to bottom, that cover a space of dimension 2.
@@ -215,18 +224,17 @@ class Product(Space):
 
     def __init__(self, factors: Sequence[Space]):
         super().__init__(sum(f.dim for f in factors))
-        self.factors = list(factors)
+        self.factors = nn.ModuleList(factors)
         # Neighbours of one kind are evaluated together: (space, how many).
-        self._groups = [
-            (next(group), 1 + sum(1 for _ in group)) for _, group in groupby(self.factors, lambda f: f.name)
-        ]
+        alike = groupby(self.factors, lambda f: f.name if f.interchangeable else id(f))
+        self._groups = [(next(group), 1 + sum(1 for _ in group)) for _, group in alike]
 
     @property
     def name(self) -> str:
         return "".join(f.name for f in self.factors)
 
     def __repr__(self) -> str:
-        return f"Product({self.factors!r})"
+        return f"Product({list(self.factors)!r})"
 
     @property
     def ambient_dim(self) -> int:
@@ -248,6 +256,9 @@ class Product(Space):
         factors = [(f.prior(device, dtype), count) for f, count in self._groups]
         factors = [p if count == 1 else Repeated(p.expand([count])) for p, count in factors]
         return ProductDistribution(factors, validate_args=False)
+
+    def of_run(self, run: int) -> "Product":
+        return Product([f.of_run(run) for f in self.factors])
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         sizes = [f.ambient_dim for f in self.factors]

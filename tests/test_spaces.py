@@ -141,7 +141,7 @@ def test_product_posterior_and_prior_are_those_of_the_factors():
         expected = factor.posterior(params[:, start : start + factor.n_params])
         assert type(own) is type(expected) and torch.equal(own.mode, expected.mode)
         part = z[:, place : place + factor.ambient_dim]
-        assert torch.equal(part, q.split(z)[s.factors.index(factor)])
+        assert torch.equal(part, q.split(z)[list(s.factors).index(factor)])
         estimate = estimate + kl_estimate(expected, own_prior, part)
         start, place = start + factor.n_params, place + factor.ambient_dim
     torch.testing.assert_close(kl_estimate(q, prior, z), estimate, rtol=1e-10, atol=1e-10)

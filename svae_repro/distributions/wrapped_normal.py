@@ -105,7 +105,8 @@ def kl_tangent(p: WrappedNormal, q: WrappedNormal) -> Tensor:
 
     Their means are log_origin(loc), their standard deviations the scales. This is the closed form that the blog post
     takes for the divergence of p from a standard prior q. It is exact for n = 1, where the exponential map keeps
-    lengths, and for equal ``loc``, where p and q have the map in common; otherwise it is biased.
+    lengths, and for equal ``loc``, where p and q have the map in common. Otherwise it is too small for that prior: in
+    negative curvature the two points exp_loc(u) and exp_loc(-u) lie further from the origin than in the plane.
     """
     means = []
     for loc in (p.loc, q.loc):
