@@ -43,7 +43,7 @@ class Settings:
     schedule: Schedule
     hidden: tuple[int, ...] = (500,)
     alphas: tuple[float, ...] = (0.1, 1.0)
-    pilot_epochs: int = 30
+    pilot_epochs: int = 15
     labels: int = 100
     labelled_batch: int = 10
     binarisation: str = "dynamic"
@@ -76,7 +76,7 @@ PRESETS = {
     "paper": Settings(
         dims=(5, 10, 50),
         seeds=5,
-        schedule=Schedule(batch_size=100, warmup_epochs=20, patience=50, max_epochs=200),
+        schedule=Schedule(batch_size=100, warmup_epochs=12, patience=50, max_epochs=200),
     ),
 }
 
