@@ -1,7 +1,7 @@
-"""The command line: train cells, see what is done, write the tables, measure speed.
+"""The command line: train cells, see what is done, write tables and report, measure speed.
 
     python -m svae_repro run mnist_vae --preset paper --where d=10,space=s --seeds 0-2
-    python -m svae_repro status | tables | bench
+    python -m svae_repro status | tables | report | bench
 
 Exit codes: 0 done, 2 bad input or data that cannot be had, 3 time was up before everything was trained, 130 Ctrl-C.
 """
@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--preset", **(presets | {"default": "paper", "help": "smoke, quick or paper (default)"}))
         command.add_argument("--standin", action="store_true", help="the results made from stand-in data")
     tables.add_argument("--readme", action="store_true", help="also bring the README's verdicts and tables into step")
+    report = commands.add_parser("report", help="write the executed notebooks and the verdicts as web pages")
+    report.add_argument("--preset", default="paper", help="smoke, quick or paper (default)")
     bench = commands.add_parser("bench", help="measure the speed ratios of the design on this machine")
     bench.add_argument("--only", default="", metavar="step,vmf", help="some of step, vmf, ll, lockstep, pubmed")
     return top
@@ -95,6 +97,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         for table in written:
             print(f"{table.name} ({table.preset} preset)\n{table.markdown()}\n{table.verdict()}\n")
         print(f"written to {paths.results(options.preset, options.standin) / 'tables'}")
+    elif options.command == "report":
+        from . import report
+
+        print(f"written to {report.write(options.preset)}")
     else:
         from . import bench
 

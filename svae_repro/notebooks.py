@@ -226,11 +226,23 @@ def execute_all(notebooks: list[Path], plans: list[dict], options: argparse.Name
         signal.alarm(0)
         interrupted = True
 
+    if not (interrupted or options.in_place):
+        _report(options.preset)
     print("\n" + _table(runs))
     if interrupted:
         print("Stopped. Finished cells are kept under results/; the same command (without --fresh) resumes from there.")
         return 130
     return 1 if any(run.status == "failed" for run in runs) else 0
+
+
+def _report(preset: str) -> None:
+    """The web pages of all notebooks executed so far; a report that cannot be written spoils nothing else."""
+    from svae_repro import report
+
+    try:
+        print(f"report: {report.write(preset)}", flush=True)
+    except UserError as error:
+        print(f"no report: {error}", file=sys.stderr)
 
 
 def _table(runs: list[Run]) -> str:

@@ -216,7 +216,12 @@ def test_all_are_executed_and_the_table_says_what_became_of_them(home: Path, not
         "results/smoke/notebooks/00_overview.ipynb",
         "results/smoke/notebooks/01_real.ipynb",
         "results/smoke/notebooks/02_broken.failed.ipynb",
+        "results/smoke/report/00_overview.html",
+        "results/smoke/report/01_real.html",
+        "results/smoke/report/03_standin.html",
+        "results/smoke/report/index.html",
     ]
+    assert f"report: {home}/results/smoke/report/index.html" in result.stdout
 
     # Repaired and run again, the remains of the failure go.
     write(notebooks, "02_broken", "print(1)")
