@@ -9,7 +9,7 @@ from types import ModuleType
 
 from ..errors import UserError
 
-NAMES = ("circle", "mnist_vae", "m1m2", "vgae", "vmf_checks", "vmf_training", "blog_mnist")
+NAMES = ("circle", "mnist_vae", "m1m2", "vgae", "vmf_checks", "vmf_training", "blog_mnist", "blog_lfw")
 
 
 def load(name: str) -> ModuleType:
