@@ -42,13 +42,12 @@ class Images:
     train_labels: Tensor  # [N] int64
     validation_labels: Tensor
     test_labels: Tensor
+    about: str  # what they are, in a few words
 
     @property
     def description(self) -> str:
         """What to print after `data: `."""
-        if self.standin:
-            return "stand-in (scikit-learn digits, 8x8)"
-        return f"real ({self.name}, sha256 {self.sha256[:12]}...)"
+        return f"stand-in ({self.about})" if self.standin else f"real ({self.about}, sha256 {self.sha256[:12]}...)"
 
 
 def load_mnist(
@@ -63,10 +62,15 @@ def load_mnist(
     most that many images of a split, its first ones whatever their class. Raises UserError for an unknown `source`, a
     size below one, corrupt files, or with `"real"` where there is no way to get them.
     """
-    limits = (train_size, validation_size, test_size)
+    limits = checked_limits(train_size, validation_size, test_size)
+    return files.choose(source, lambda: _mnist(limits), lambda: _digits(limits))
+
+
+def checked_limits(*limits: int | None) -> tuple[int | None, ...]:
+    """The largest sizes of the three splits; a `UserError` for one below 1."""
     if any(limit is not None and limit < 1 for limit in limits):
         raise UserError(f"split sizes must be at least 1, not {limits}")
-    return files.choose(source, lambda: _mnist(limits), lambda: _digits(limits))
+    return limits
 
 
 class Pixels:
@@ -131,7 +135,7 @@ def _uniform(size: int, generators: Sequence[torch.Generator | None], device: to
 def _mnist(limits: tuple) -> Images:
     images, labels, test, test_labels = (_parse(files.read(file, _download)) for file in FILES)
     images, labels = torch.cat([images.flatten(1), test.flatten(1)]), torch.cat([labels, test_labels])
-    return _images("mnist", False, files.digest(FILES), (28, 28), images, labels, 10_000, limits)
+    return split_images("mnist", False, files.digest(FILES), (28, 28), images, labels, 10_000, limits, "mnist")
 
 
 def _digits(limits: tuple) -> Images:
@@ -141,16 +145,17 @@ def _digits(limits: tuple) -> Images:
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = np.rint(images[order] * (255 / 16)).astype(np.uint8), labels[order]
     sha256 = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
-    return _images("digits", True, sha256, (8, 8), torch.tensor(images), torch.tensor(labels), len(images) // 7, limits)
+    images, labels, about = torch.tensor(images), torch.tensor(labels), "scikit-learn digits, 8x8"
+    return split_images("digits", True, sha256, (8, 8), images, labels, len(images) // 7, limits, about)
 
 
-def _images(name, standin, sha256, shape, images: Tensor, labels: Tensor, held_out: int, limits: tuple) -> Images:
+def split_images(name, standin, sha256, shape, images: Tensor, labels: Tensor, held_out, limits, about: str) -> Images:
     """The last `held_out` images test, as many before them validate; of each split at most its limit."""
     sizes = [len(images) - 2 * held_out, held_out, held_out]
     splits = [
         part[:limit] for data in (images, labels.long()) for part, limit in zip(data.split(sizes), limits, strict=True)
     ]
-    return Images(name, standin, sha256, shape, *splits)
+    return Images(name, standin, sha256, shape, *splits, about)
 
 
 def _parse(content: bytes) -> Tensor:

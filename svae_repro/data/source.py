@@ -1,7 +1,7 @@
 """Where a data set's files come from: the cache, else a mirror, else the network. Nothing unchecked is ever parsed.
 
-A loader lists its files with their sha256 and brings a function that downloads one of them through the data set's
-usual library. `read` then returns bytes that are the published ones, to the bit:
+A loader lists its files, or a folder of them, with their sha256 and brings a function that downloads one of these
+through the data set's usual library. `read` then returns bytes that are the published ones, to the bit:
 
 1. `paths.data_cache()`, the git-ignored folder `data/`;
 2. `$SVAE_DATA_MIRROR`, from where the file is copied into the cache;
@@ -42,6 +42,43 @@ class DataFile:
     path: str
     sha256: str
 
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def content(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def checksum(self, content: bytes) -> str:
+        return hashlib.sha256(content).hexdigest()
+
+    def store(self, content: bytes, path: Path) -> None:
+        with whole_or_absent(path) as temporary:
+            temporary.write_bytes(content)
+
+
+@dataclass(frozen=True)
+class DataFolder(DataFile):
+    """Many published files in one folder, under one checksum: that of what ``sha256sum NAMES`` prints inside it.
+
+    Its content is a dictionary, name -> bytes. Other files in the folder are never looked at.
+    """
+
+    names: tuple[str, ...]
+
+    def exists(self, path: Path) -> bool:
+        return all((path / name).exists() for name in self.names)
+
+    def content(self, path: Path) -> dict[str, bytes]:
+        return {name: (path / name).read_bytes() for name in self.names}
+
+    def checksum(self, content: dict[str, bytes]) -> str:
+        lines = [f"{hashlib.sha256(part).hexdigest()}  {name}\n" for name, part in content.items()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def store(self, content: dict[str, bytes], path: Path) -> None:
+        for name, part in content.items():  # a copy that was cut short lacks files, so it does not exist
+            super().store(part, path / name)
+
 
 class Unavailable(UserError):
     """The real data cannot be had here. Under `source="auto"` this, and only this, calls for the stand-in."""
@@ -64,22 +101,22 @@ def choose(source: str, real: Callable[[], Data], standin: Callable[[], Data]) -
         return standin()
 
 
-def read(file: DataFile, download: Download) -> bytes:
-    """The verified content of one file, which from now on lies in the cache too.
+def read(file: DataFile, download: Download) -> bytes | dict[str, bytes]:
+    """The verified content of a file or folder, which from now on lies in the cache too.
 
     Raises:
         Unavailable: it is neither in the cache nor in the mirror, and the download failed.
         UserError: a file has the wrong checksum or cannot be read, or the cache cannot be written.
     """
     cached, mirror = paths.data_cache() / file.path, paths.data_mirror()
-    if cached.exists():
-        return _verified(cached, file.sha256, "delete it, and it will be fetched again")
-    if mirror is not None and (mirror / file.path).exists():
-        content = _verified(mirror / file.path, file.sha256, "repair the mirror or unset SVAE_DATA_MIRROR")
-        _store(content, cached, needed=False)
+    if file.exists(cached):
+        return _verified(file, cached, "delete it, and it will be fetched again")
+    if mirror is not None and file.exists(mirror / file.path):
+        content = _verified(file, mirror / file.path, "repair the mirror or unset SVAE_DATA_MIRROR")
+        _store(file, content, cached, needed=False)
         return content
     content = _downloaded(file, download)
-    _store(content, cached, needed=True)  # or every process would download it again
+    _store(file, content, cached, needed=True)  # or every process would download it again
     return content
 
 
@@ -108,28 +145,27 @@ def reachable(url: str) -> bool:
     return answered.is_set()
 
 
-def _verified(path: Path, sha256: str, remedy: str) -> bytes:
+def _verified(file: DataFile, path: Path, remedy: str):
     try:
-        content = path.read_bytes()
+        content = file.content(path)
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): {remedy}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise UserError(f"{path} is corrupt: its sha256 should be {sha256} and is {found}; {remedy}")
+        raise UserError(f"cannot read {error.filename or path} ({error.strerror}): {remedy}") from error
+    found = file.checksum(content)
+    if found != file.sha256:
+        raise UserError(f"{path} is corrupt: its sha256 should be {file.sha256} and is {found}; {remedy}")
     return content
 
 
-def _store(content: bytes, path: Path, needed: bool) -> None:
+def _store(file: DataFile, content, path: Path, needed: bool) -> None:
     try:
-        with whole_or_absent(path) as temporary:
-            temporary.write_bytes(content)
+        file.store(content, path)
     except OSError as error:
         if needed or error.errno not in _READ_ONLY:
             remedy = "free some space, or set SVAE_HOME to a folder that can be written"
             raise UserError(f"cannot write {path} ({error.strerror}): {remedy}") from error
 
 
-def _downloaded(file: DataFile, download: Download) -> bytes:
+def _downloaded(file: DataFile, download: Download):
     dataset, name = file.path.split("/", 1)[0], Path(file.path).name
     if dataset not in _offline:
         before = socket.getdefaulttimeout()
@@ -137,7 +173,7 @@ def _downloaded(file: DataFile, download: Download) -> bytes:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 download(file, Path(folder))
-                return _verified(Path(folder) / name, file.sha256, "the server sent another file; report it")
+                return _verified(file, Path(folder) / name, "the server sent another file; report it")
         except _NETWORK_ERRORS as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(f"cannot download {file.path}: the temporary folder is full") from error

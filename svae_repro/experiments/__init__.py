@@ -9,7 +9,17 @@ from types import ModuleType
 
 from ..errors import UserError
 
-NAMES = ("circle", "mnist_vae", "m1m2", "vgae", "vmf_checks", "vmf_training", "blog_mnist", "blog_qm9")
+NAMES = (
+    "circle",
+    "mnist_vae",
+    "m1m2",
+    "vgae",
+    "vmf_checks",
+    "vmf_training",
+    "blog_mnist",
+    "blog_lfw",
+    "blog_qm9",
+)
 
 
 def load(name: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """Paths, and the way of a file from mirror or network into the cache, on a toy data set."""
 
 import errno
+import hashlib
 import http.server
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import pathlib
 import signal
 import socket
 import stat
+import subprocess
 import threading
 import time
 
@@ -254,3 +256,32 @@ def test_a_host_that_answers_is_reachable(monkeypatch):
         assert source.reachable(f"{address}/there")
         assert not source.reachable(f"{address}/elsewhere")
         server.shutdown()
+
+
+# ---- folders
+
+
+def test_a_folders_checksum_is_that_of_what_sha256sum_prints(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    (tmp_path / "sub/b.txt").write_bytes(b"")
+    names = ("a.txt", "sub/b.txt")
+    printed = subprocess.run(["sha256sum", *names], cwd=tmp_path, capture_output=True, check=True).stdout
+    folder = source.DataFolder("set/folder", hashlib.sha256(printed).hexdigest(), names)
+    assert folder.checksum(folder.content(tmp_path)) == folder.sha256
+
+
+def test_a_folder_is_copied_whole_and_an_unfinished_copy_is_finished(home, tmp_path, monkeypatch):
+    content = {"a": b"1", "sub/b": b"2"}
+    folder = source.DataFolder("set/folder", source.DataFolder("", "", ()).checksum(content), tuple(content))
+    monkeypatch.setenv("SVAE_DATA_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / "mirror").mkdir()
+    folder.store(content | {"other": b"never looked at"}, tmp_path / "mirror/set/folder")
+    cached = home / "data/set/folder"
+    for _ in range(2):
+        assert source.read(folder, no_download) == content
+        assert sorted(p.name for p in cached.rglob("*")) == ["a", "b", "sub"]
+        (cached / "a").unlink()
+    (tmp_path / "mirror/set/folder/a").write_bytes(b"9")
+    with pytest.raises(UserError, match=r"\A[^\n]*set/folder is corrupt[^\n]*\Z"):
+        source.read(folder, no_download)

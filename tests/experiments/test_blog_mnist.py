@@ -10,8 +10,9 @@ import torch
 from svae_repro import evaluation, paths, tables
 from svae_repro.data.mnist import Pixels
 from svae_repro.distributions import kl_tangent
-from svae_repro.experiments import blog_mnist
-from svae_repro.experiments.blog_mnist import MODELS, PRESETS, claims, configurations, load_data, run_cells, table_rows
+from svae_repro.experiments import blog, blog_mnist
+from svae_repro.experiments.blog import MODELS
+from svae_repro.experiments.blog_mnist import PRESETS, claims, configurations, load_data, run_cells, table_rows
 from svae_repro.spaces import space
 from svae_repro.store import Results
 from svae_repro.study import Job
@@ -55,8 +56,8 @@ def test_a_cell_has_its_metrics_and_arrays(model):
 
 def test_the_arrays_of_the_plane_start_and_end_where_they_say(monkeypatch):
     seen = []
-    decoded = blog_mnist._decoded
-    monkeypatch.setattr(blog_mnist, "_decoded", lambda model, run, z: seen.append(z) or decoded(model, run, z))
+    decoded = blog.decoded
+    monkeypatch.setattr(blog, "decoded", lambda model, run, z: seen.append(z) or decoded(model, run, z))
     arrays = outcomes([0], "ae")[0].arrays
     modes, labels = torch.tensor(arrays["latent"]), torch.tensor(arrays["labels"])
     reconstructed, _, box, walks = seen
@@ -86,9 +87,7 @@ def test_cells_in_lockstep_are_those_trained_alone(model, d):
 def test_the_posts_objective_is_the_closed_form_and_its_score_the_real_elbo(monkeypatch):
     models = []
     original = evaluation.elbo
-    monkeypatch.setattr(
-        blog_mnist.evaluation, "elbo", lambda model, *rest: models.append(model) or original(model, *rest)
-    )
+    monkeypatch.setattr(blog.evaluation, "elbo", lambda model, *rest: models.append(model) or original(model, *rest))
     (outcome,) = outcomes([0], "h-tangent", d=3)
     (model,), data = models, load_data("standin", TINY)
     posterior = model.posterior(Pixels(data.test, "none").batch(torch.arange(60)[None]))

@@ -1,0 +1,203 @@
+"""What the blog's image studies have in common: a grid of VAEs over latent space, dimension and depth, and its reading.
+
+The post ("Image Classification and Molecular Structure Reconstruction with Constant Curvature VAEs") gives the grids
+and the code of its hyperbolic model; from that code: grey pixels under a Bernoulli likelihood, no KL warm-up. It leaves
+open, and we choose: Adam 1e-3, early stopping on the validation ELBO.
+
+Besides the models of the post's tables there are two. ``ae`` is the plain autoencoder with which the post begins.
+``h-tangent`` is the hyperbolic model with the post's own objective, whose KL term is the closed form of `kl_tangent`:
+that of normal distributions on the tangent space, which is not the KL divergence of the wrapped ones. Its validation
+loss is that objective too, but its ``ELBO`` and ``KL`` are the real ones; ``KL_tangent`` is the term that the post
+reports.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .. import evaluation
+from ..data.mnist import Images, Pixels
+from ..distributions import kl_tangent
+from ..models import VAE
+from ..spaces import space
+from ..store import Outcome, Results
+from ..study import Job
+from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
+
+
+@dataclass(frozen=True)
+class Settings:
+    dims: tuple[int, ...]
+    layers: tuple[int, ...]
+    seeds: int
+    schedule: Schedule
+    width: int = 128
+    binarisation: str = "none"
+    train_size: int | None = None
+    validation_size: int | None = None
+    test_size: int | None = None
+
+
+# model -> (letter of the latent space, name)
+MODELS = {
+    "e": ("e", "Euclidean"),
+    "s": ("s", "Spherical"),
+    "h": ("h", "Hyperbolic"),
+    "h-tangent": ("h", "Hyperbolic, the post's objective"),
+    "ae": ("e", "autoencoder"),
+}
+GRID_MODELS = ("e", "s", "h")  # those of the post's tables
+SHOWN_LAYERS = 2  # hidden layers of the models that the post's figures show, and of those beside the grid
+KEYS = ["method", "d", "hidden_layers", "metric"]  # of the tables
+
+FigureArrays = Callable[[VAE, int, Images, torch.Tensor], dict[str, np.ndarray]]
+
+
+def grid(settings: Settings) -> list[dict]:
+    """The configurations of the post's table."""
+    return [{"d": d, "layers": n, "model": m} for d in settings.dims for n in settings.layers for m in GRID_MODELS]
+
+
+def table_rows(cell: dict) -> list[tuple]:
+    """The row of the post's table that a cell adds to; none for a model that is not in it."""
+    model, d, layers = (cell["configuration"][key] for key in ("model", "d", "layers"))
+    return [(MODELS[model][1], d, layers, "ELBO", cell["metrics"]["ELBO"])] if model in GRID_MODELS else []
+
+
+def train_and_score(job: Job, figure_arrays: FigureArrays) -> tuple[VAE, list[Outcome]]:
+    """Train the seeds of one configuration in lockstep; their model, and their scores on the test images.
+
+    ``figure_arrays`` takes the model, the run, the images and its modes of the test images [N, m], and gives what the
+    figures show; it is asked for seed 0 where there are `SHOWN_LAYERS`.
+    """
+    settings: Settings = job.settings
+    images: Images = job.data
+    kind, d, layers = (job.configuration[key] for key in ("model", "d", "layers"))
+    latent = space(f"{MODELS[kind][0]}{d}")
+    hidden = (settings.width,) * layers
+    initial = run_generators(job.seeds, INITIALISATION)
+    model = VAE(latent, images.train.shape[1], hidden, initial, stochastic=kind != "ae").to(job.device)
+    train, validation, test = (
+        Pixels(split, settings.binarisation, job.device) for split in (images.train, images.validation, images.test)
+    )
+
+    def objective(x, generators):
+        """Terms [R, B] of what the model maximises: RE and the KL term."""
+        if kind != "h-tangent":
+            return model.elbo_terms(x, generators)
+        posterior = model.posterior(x)
+        re = model.likelihood(x, model.decode(posterior.rsample(generator=generators)))
+        return re, kl_tangent(posterior, latent.prior(x.device, x.dtype))
+
+    def loss(index, weight, generators):
+        re, kl = objective(train.batch(index, generators), generators)
+        return (weight * kl - re).mean(1)
+
+    def validate(generators):
+        total = 0
+        for index in torch.arange(len(validation), device=job.device).expand(model.runs, -1).split(2000, dim=1):
+            re, kl = objective(validation.batch(index, generators), generators)
+            total = total + (kl - re).sum(1, dtype=torch.float64)
+        return total / len(validation)
+
+    fitted = fit(
+        model, job.seeds, settings.schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report
+    )
+
+    generators = run_generators(job.seeds, EVALUATION, device=job.device)
+    scores = evaluation.elbo(model, lambda i: test.batch(i, generators), len(test), generators)
+    if latent.letter == "h":
+        scores["KL_tangent"] = _mean_kl_tangent(model, test)
+    modes = evaluation.features(model, lambda i: test.batch(i), len(test))
+    outcomes = []
+    for run, seed in enumerate(job.seeds):
+        metrics = {name: values[run].item() for name, values in scores.items()}
+        metrics |= {"best_epoch": fitted.best_epoch[run], "stopped_epoch": fitted.stopped_epoch[run]}
+        metrics["validation_loss"] = fitted.best_loss[run]
+        arrays = figure_arrays(model, run, images, modes[run]) if seed == 0 and layers == SHOWN_LAYERS else {}
+        outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(job.seeds)))
+    return model, outcomes
+
+
+@torch.no_grad()
+def _mean_kl_tangent(model: VAE, test: Pixels, rows: int = 1000) -> torch.Tensor:
+    """The closed form of the post [R], averaged over the test images."""
+    total, prior = 0, model.space.prior(model.device)
+    for index in torch.arange(len(test), device=model.device).expand(model.runs, -1).split(rows, dim=1):
+        total = total + kl_tangent(model.posterior(test.batch(index)), prior).sum(1, dtype=torch.float64)
+    return total / len(test)
+
+
+def first_of_each(labels: torch.Tensor) -> list[int]:
+    """The place of the first image of each class."""
+    return [int((labels == k).nonzero()[0]) for k in labels.unique()]
+
+
+@torch.no_grad()
+def common_arrays(model: VAE, run: int, images: Images, modes: torch.Tensor, side: int) -> dict[str, np.ndarray]:
+    """Reconstructions of an image of each class and, for d = 2, latent test points and a decoded grid of that side."""
+    first = first_of_each(images.test_labels)
+    arrays = {"originals": images.test[first].numpy(), "reconstructions": decoded(model, run, modes[first])}
+    if model.space.dim == 2:
+        arrays["latent"] = modes.cpu().numpy().astype(np.float32)
+        arrays["labels"] = images.test_labels.numpy().astype(np.uint8)
+        arrays["grid"] = decoded(model, run, model.space.grid(side).to(model.device))
+    return arrays
+
+
+@torch.no_grad()
+def decoded(model: VAE, run: int, z: torch.Tensor) -> np.ndarray:
+    """Pixel probabilities [N, P] of latent points [N, m] as bytes."""
+    every_run = z.expand(model.runs, -1, -1)
+    return (model.decode(every_run)[run].sigmoid() * 255).round().byte().cpu().numpy()
+
+
+Means = dict[tuple[int, int, str], float]
+
+
+def mean_elbo(results: Results) -> Means:
+    """(d, hidden layers, model) of the grid -> ELBO, the mean over the seeds that are there."""
+    elbo: dict[tuple, list[float]] = {}
+    for cell in results.cells:
+        model, d, layers = (cell["configuration"][key] for key in ("model", "d", "layers"))
+        if model in GRID_MODELS:
+            elbo.setdefault((d, layers, model), []).append(cell["metrics"]["ELBO"])
+    return {key: float(np.mean(values)) for key, values in elbo.items()}
+
+
+OPEN = ("open", "cells are missing")
+
+
+def wins(mean: Means, places: list[tuple[int, int]], favourite: str, best: Callable = max) -> tuple[str, str]:
+    """Whether ``favourite`` has the highest mean, or the lowest with ``best=min``, at every (d, layers): the verdict.
+
+    It is "partly" where that holds at some, "open" while cells are missing; then the numbers behind it.
+    """
+    if any((*place, model) not in mean for place in places for model in GRID_MODELS):
+        return OPEN
+    rows = [{model: mean[*place, model] for model in GRID_MODELS} for place in places]
+    count = sum(best(row, key=row.get) == favourite for row in rows)
+    word = "reproduced" if count == len(places) else "partly" if count else "not reproduced"
+    names = ", ".join(MODELS[model][1] for model in GRID_MODELS)
+    values = "; ".join(" / ".join(f"{value:.1f}" for value in row.values()) for row in rows)
+    return word, f"{count} of {len(places)}; ELBO ({names}): {values}"
+
+
+def best_of_all(mean: Means, settings: Settings, favourite: tuple[int, int, str]) -> tuple[str, str]:
+    """Whether ``favourite`` has the highest mean of the grid: the verdict and the numbers behind it.
+
+    It is "partly" if the best differs from it in nothing but the number of layers.
+    """
+    cells = [(c["d"], c["layers"], c["model"]) for c in grid(settings)]
+    if any(cell not in mean for cell in cells):
+        return OPEN
+    best = max(cells, key=mean.get)
+    same = (best[0], best[2]) == (favourite[0], favourite[2])
+    word = "reproduced" if best == favourite else "partly" if same else "not reproduced"
+    d, layers, model = best
+    return (
+        word,
+        f"best: {MODELS[model][1]}, d = {d}, {layers} layers, {mean[best]:.1f}; that one: {mean[favourite]:.1f}",
+    )
