@@ -2,6 +2,7 @@
 
     python -m svae_repro.notebooks --preset quick --only 02,03    executed copies go to results/quick/notebooks/
     python -m svae_repro.notebooks --in-place --only 02           refreshes the outputs of the committed notebook
+    python -m svae_repro.notebooks --first-cell --only 02         gives it the first code cell that all notebooks share
 
 Importing this file needs the standard library only: `run_all.sh` checks its options with `--check-only` before anything
 is installed.
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svae_repro import paths
+from svae_repro.colab import FIRST_CELL
 from svae_repro.errors import UserError
 
 REQUIRED = ("preset", "train", "device", "progress")  # parameters every notebook declares
@@ -61,6 +63,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=_seeds, metavar="0-9")
     parser.add_argument("--fresh", action="store_true", default=None, help="train again what is already there")
     parser.add_argument("--in-place", action="store_true", help="refresh the notebooks with their default parameters")
+    parser.add_argument("--first-cell", action="store_true", help="only bring the first code cell into step")
     parser.add_argument("--check-only", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--notebooks", type=Path, default=paths.REPOSITORY / "notebooks", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -125,6 +128,29 @@ def clean(notebook, source_ids: list[str | None]):
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
+
+
+def set_first_cell(path: Path) -> None:
+    """Make `colab.FIRST_CELL` the first code cell of a notebook.
+
+    As it prints nothing inside the repository, the stored outputs hold; only the cells' numbers move on.
+    """
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = notebook["cells"]
+    source = FIRST_CELL.splitlines(keepends=True)
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    if code and code[0].get("id") == "first-cell":
+        code[0]["source"] = source
+    else:
+        cell = {"cell_type": "code", "execution_count": 1, "id": "first-cell", "metadata": {}, "outputs": []}
+        cells.insert(cells.index(code[0]) if code else len(cells), cell | {"source": source})
+        for other in code:
+            number = other["execution_count"]
+            other["execution_count"] = number and number + 1
+            for output in other["outputs"]:
+                if "execution_count" in output:
+                    output["execution_count"] = other["execution_count"]
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def data_line(notebook) -> str:
@@ -336,6 +362,10 @@ def main(arguments: list[str] | None = None) -> int:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         notebooks = find(options.notebooks, options.only)
         if options.check_only:
+            return 0
+        if options.first_cell:
+            for path in notebooks:
+                set_first_cell(path)
             return 0
         plans = plan(notebooks, options)
         _check_machine(options)

@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from svae_repro.notebooks import KERNELSPEC, OPTIONAL, clean
+from svae_repro.colab import FIRST_CELL
+from svae_repro.notebooks import KERNELSPEC, OPTIONAL, clean, set_first_cell
 from svae_repro.paths import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -29,6 +30,8 @@ def problems(text: str) -> list[str]:
             found += [f"cell {number}: {problem}" for problem in _cell_problems(cell)]
             if _has_figure(cell) and not _is_caption(cells[number + 1 : number + 2]):
                 found.append(f"cell {number}: a figure without a caption cell (markdown) behind it")
+    if not code or code[0].source != FIRST_CELL:
+        found.append("another first code cell; python -m svae_repro.notebooks --first-cell puts in the one all share")
     found += _parameter_problems([cell for cell in code if "parameters" in cell.metadata.get("tags", [])])
     if not cells or cells[-1].cell_type != "code" or "provenance" not in cells[-1].source:
         found.append("the last cell does not show the provenance")
@@ -89,13 +92,14 @@ def good_notebook():
     figure = new_output("display_data", {"image/png": "aGVsbG8=", "text/plain": "<Figure>"})
     cells = [
         new_markdown_cell("# A title", id="title"),
+        new_code_cell(FIRST_CELL, id="first-cell"),
         new_code_cell("\n".join(f"{name} = {value!r}" for name, value in DEFAULTS.items()), id="parameters"),
         new_code_cell("plt.show()", id="figure", outputs=[figure]),
         new_markdown_cell("*Figure.* What to see.", id="caption"),
         new_code_cell("study.provenance()", id="provenance"),
     ]
-    cells[1].metadata.tags = ["parameters"]
-    for count, cell in enumerate((cells[1], cells[2], cells[4]), start=1):
+    cells[2].metadata.tags = ["parameters"]
+    for count, cell in enumerate((cells[1], cells[2], cells[3], cells[5]), start=1):
         cell.execution_count = count
     return new_notebook(cells=cells, metadata={"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
 
@@ -111,19 +115,20 @@ def test_a_good_notebook_has_no_problems():
 
 
 BREAKS = {
+    "another first code cell": lambda nb: nb.cells[1].update(source="import svae_repro"),
     "at most 30": lambda nb: nb.cells.extend(new_markdown_cell("more") for _ in range(30)),
-    "not executed in order": lambda nb: nb.cells[1].update(execution_count=7),
-    "defines a class": lambda nb: nb.cells[4].update(source="provenance()\nclass Model(Module): pass"),
-    "trains": lambda nb: nb.cells[4].update(source="provenance()\nloss.backward()"),
-    "ended in an error": lambda nb: nb.cells[4].outputs.append(new_output("error", ename="E", evalue="", traceback=[])),
-    "shows a warning": lambda nb: nb.cells[4].outputs.append(new_output("stream", name="stderr", text="careful")),
-    "without a caption": lambda nb: nb.cells[3].update(source="## The next section"),
-    "0 cells are tagged": lambda nb: nb.cells[1].metadata.pop("tags"),
-    "parameter train is True": lambda nb: nb.cells[1].update(source="preset = 'paper'\ntrain = True"),
-    "no parameter sedes": lambda nb: nb.cells[1].update(source=nb.cells[1].source + "\nsedes = None"),
-    "plain assignments": lambda nb: nb.cells[1].update(source="import torch"),
+    "not executed in order": lambda nb: nb.cells[2].update(execution_count=7),
+    "defines a class": lambda nb: nb.cells[5].update(source="provenance()\nclass Model(Module): pass"),
+    "trains": lambda nb: nb.cells[5].update(source="provenance()\nloss.backward()"),
+    "ended in an error": lambda nb: nb.cells[5].outputs.append(new_output("error", ename="E", evalue="", traceback=[])),
+    "shows a warning": lambda nb: nb.cells[5].outputs.append(new_output("stream", name="stderr", text="careful")),
+    "without a caption": lambda nb: nb.cells[4].update(source="## The next section"),
+    "0 cells are tagged": lambda nb: nb.cells[2].metadata.pop("tags"),
+    "parameter train is True": lambda nb: nb.cells[2].update(source="preset = 'paper'\ntrain = True"),
+    "no parameter sedes": lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nsedes = None"),
+    "plain assignments": lambda nb: nb.cells[2].update(source="import torch"),
     "provenance": lambda nb: nb.cells.pop(),
-    "metadata of one run": lambda nb: nb.cells[1].metadata.update(execution={"iopub.execute_input": "12:00"}),
+    "metadata of one run": lambda nb: nb.cells[2].metadata.update(execution={"iopub.execute_input": "12:00"}),
 }
 
 
@@ -133,3 +138,22 @@ def test_a_broken_rule_is_named(name: str):
     notebook.nbformat_minor = 5
     BREAKS[name](notebook)
     assert any(name in problem for problem in problems(written(notebook)))
+
+
+def test_the_first_cell_is_put_in_once_and_brought_into_step(tmp_path: Path):
+    notebook = good_notebook()
+    notebook.nbformat_minor = 5
+    path = tmp_path / "01_one.ipynb"
+    path.write_text(written(notebook))
+    whole = path.read_text()
+    path.write_text(whole.replace("svae-repro", "another-name"))
+    set_first_cell(path)
+    assert path.read_text() == whole  # brought into step
+    del notebook.cells[1]
+    for count, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.execution_count = count + 1
+    path.write_text(written(notebook))
+    set_first_cell(path)
+    assert path.read_text() == whole  # put in, and the cells behind it renumbered
+    set_first_cell(path)
+    assert path.read_text() == whole
