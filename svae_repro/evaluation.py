@@ -1,4 +1,4 @@
-"""What the tables report: ELBO and its terms, importance-sampled log-likelihood, k-nearest-neighbour accuracy."""
+"""What the tables report: ELBO and its terms, importance-sampled log-likelihood, k-NN accuracy, errors of angles."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -138,3 +138,23 @@ def marginal_kl(model: VAE, x: Tensor, generators: Sequence[torch.Generator], sa
         for part in z.split(rows, dim=1)
     ]
     return (torch.cat(log_mixture, dim=1) - prior.log_prob(z)).mean(1)
+
+
+def angular_error(a: Tensor, b: Tensor) -> Tensor:
+    """The shorter way round from angles ``a`` to ``b``, in degrees in [0, 180]; both in radians."""
+    return torch.atan2((a - b).sin(), (a - b).cos()).abs().rad2deg()
+
+
+def circular_correlation(a: Tensor, b: Tensor) -> float:
+    """Correlation of two series [N] of angles in radians, in [0, 1] (Jupp and Mardia 1980).
+
+    The root mean square of the canonical correlations between (cos a, sin a) and (cos b, sin b): 1 for a rotation or a
+    reflection, 0 for independence. The one of Fisher and Lee (`svae_repro.experiments.circle`) cannot tell 0 from 180
+    degrees, the two that dihedrals favour. A component that does not vary beyond rounding (1e-5) correlates with none.
+    """
+    bases = []
+    for angle in (a.double(), b.double()):
+        points = torch.stack([angle.cos(), angle.sin()], dim=1)
+        left, size, _ = torch.linalg.svd(points - points.mean(0), full_matrices=False)
+        bases.append(left * (size > 1e-5 * math.sqrt(len(points))))
+    return ((bases[0].T @ bases[1]).square().sum() / 2).sqrt().item()

@@ -352,3 +352,44 @@ def test_features_are_the_modes(name):
         r = v.norm(dim=-1, keepdim=True)
         expected = torch.cat([line, r.cosh(), v * r.sinh() / r], dim=-1)
     torch.testing.assert_close(evaluation.features(model, picker(x), 11), expected.detach())
+
+
+# Angles
+
+
+def test_angular_error_is_the_shorter_way_round():
+    a = torch.tensor([0.0, 0, 179, -179, 90, -180, 30]).deg2rad()
+    b = torch.tensor([10.0, 180, -179, 179, -90, 180, 390]).deg2rad()
+    expected = torch.tensor([10.0, 180, 2, 2, 180, 0, 0])
+    torch.testing.assert_close(evaluation.angular_error(a, b), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(evaluation.angular_error(b, a), expected, atol=1e-4, rtol=0)
+
+
+def canonical_correlations(a, b):
+    """Between (cos, sin) of two series of angles, from the covariance matrices as Jupp and Mardia write them."""
+    u, v = (torch.stack([x.cos(), x.sin()]).double() for x in (a, b))
+    joint = torch.cov(torch.cat([u, v]))
+    inner = torch.linalg.solve(joint[:2, :2], joint[:2, 2:]) @ torch.linalg.solve(joint[2:, 2:], joint[2:, :2])
+    return torch.linalg.eigvals(inner).real
+
+
+def test_circular_correlation_is_jupp_and_mardias():
+    generator = torch.Generator().manual_seed(0)
+    for spread in (0.05, 0.5, 3.0):
+        a = 6 * torch.rand(500, generator=generator)
+        b = 2 * a + spread * torch.randn(500, generator=generator)
+        expected = (canonical_correlations(a, b).sum() / 2).sqrt().item()
+        assert evaluation.circular_correlation(a, b) == pytest.approx(expected, abs=1e-6)
+
+
+def test_circular_correlation_is_1_for_turns_and_reflections_and_sees_flat_angles():
+    generator = torch.Generator().manual_seed(1)
+    a = 7 * torch.rand(1000, generator=generator)
+    assert evaluation.circular_correlation(a, a + 2) == pytest.approx(1, abs=1e-6)
+    assert evaluation.circular_correlation(a, 1 - a) == pytest.approx(1, abs=1e-6)
+    b = 7 * torch.rand(1000, generator=generator)
+    assert evaluation.circular_correlation(a, b) < 0.1
+    flat = torch.pi * (a > 3).float()  # 0 or 180: one direction of two varies, so half the square is the most
+    assert evaluation.circular_correlation(flat, torch.pi - flat) == pytest.approx(0.5**0.5, abs=1e-6)
+    assert evaluation.circular_correlation(flat, torch.pi * (b > 3).float()) < 0.1
+    assert evaluation.circular_correlation(a, torch.zeros(1000)) == 0

@@ -2,7 +2,7 @@
 
 The post ("Image Classification and Molecular Structure Reconstruction with Constant Curvature VAEs") encodes angles as
 (cos, sin), takes the angle of the decoder's output by arctan, and trains with cosine similarity as the reconstruction
-loss. It says nothing of which dihedrals, sizes, dimensions or training; `svae_repro.data.qm9` defines the angles, this
+loss. It says nothing of which dihedrals, sizes, dimensions or training; `svae_repro.dihedrals` defines the angles, this
 page the rest. Two likelihoods of the angles, both von Mises:
 
 - ``cosine``, the post's: concentration 1 for every angle. Then cos(angle - mean) is the log-likelihood up to a
@@ -14,6 +14,7 @@ Besides E, S and H there is ``h-tangent`` for the cosine likelihood: the hyperbo
 code, see `svae_repro.experiments.blog_mnist`. Reconstructions are decoded from the posterior's mode.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from torch import Tensor
 from .. import evaluation
 from ..data.qm9 import SLOTS, Angles, Dihedrals, load_qm9
 from ..distributions import kl_tangent
+from ..evaluation import angular_error, circular_correlation
 from ..models import VAE
 from ..models.vae import Likelihood, von_mises
 from ..spaces import space
@@ -161,11 +163,6 @@ def direction(output: Tensor) -> Tensor:
     return torch.atan2(sin, cos)
 
 
-def angular_error(a: Tensor, b: Tensor) -> Tensor:
-    """The shorter way round from angles ``a`` to ``b``, in degrees in [0, 180]; both in radians."""
-    return torch.atan2((a - b).sin(), (a - b).cos()).abs().rad2deg()
-
-
 BINS = 36  # ranges of true angles, of ten degrees each from -180 on
 SEAM = 15.0  # degrees: how close to +-180 an angle is "at the seam"
 
@@ -188,7 +185,7 @@ def score(truth: Angles, predicted: Tensor) -> tuple[dict[str, float], dict[str,
         "median_angular_error": np.median(error),
         "seam_error": error[np.abs(degrees) > 180 - SEAM].mean(),
         "cosine_similarity": (angle - guess).cos().mean().item(),
-        "circular_correlation": circular_correlation(angle.numpy(), guess.numpy()),
+        "circular_correlation": circular_correlation(angle, guess),
         "rarity_correlation": stats.spearmanr(count[count > 0], mean[count > 0]).statistic,
     }
     arrays = {
@@ -199,29 +196,13 @@ def score(truth: Angles, predicted: Tensor) -> tuple[dict[str, float], dict[str,
     return {name: float(value) for name, value in metrics.items()}, arrays
 
 
-def circular_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of two series [N] of angles in radians, in [0, 1] (Jupp and Mardia 1980).
-
-    The root mean square of the canonical correlations between (cos a, sin a) and (cos b, sin b): 1 for a rotation or a
-    reflection, 0 for independence. The one of Fisher and Lee (`svae_repro.experiments.circle`) cannot tell 0 from 180
-    degrees apart, and these two are what dihedrals favour. An angle that does not vary has no correlation: 0.
-    """
-    u, v = (np.column_stack([np.cos(x), np.sin(x)]) for x in (a, b))
-    bases = []
-    for centred in (u - u.mean(0), v - v.mean(0)):
-        left, size, _ = np.linalg.svd(centred, full_matrices=False)
-        bases.append(left * (size > 1e-5 * np.sqrt(len(a))))  # float32 noise is no variation
-    return float(np.sqrt(np.square(bases[0].T @ bases[1]).sum() / 2))
-
-
-def correlation_matrix(angle: np.ndarray, present: np.ndarray, fewest: int = 100) -> np.ndarray:
+def correlation_matrix(angle: Tensor, present: Tensor, fewest: int = 100) -> np.ndarray:
     """`circular_correlation` [M, M] between slots over the molecules that have both; NaN for fewer than ``fewest``."""
     matrix = np.full((SLOTS, SLOTS), np.nan, np.float32)
-    for i in range(SLOTS):
-        for j in range(i + 1):
-            both = present[:, i] & present[:, j]
-            if both.sum() >= fewest:
-                matrix[i, j] = matrix[j, i] = circular_correlation(angle[both, i], angle[both, j])
+    for i, j in itertools.combinations_with_replacement(range(SLOTS), 2):
+        both = present[:, i] & present[:, j]
+        if both.sum() >= fewest:
+            matrix[i, j] = matrix[j, i] = circular_correlation(angle[both, i], angle[both, j])
     return matrix
 
 
@@ -243,13 +224,13 @@ SHOWN = 1500  # test molecules whose angles the figures show
 
 def _figure_arrays(data: Dihedrals, predicted: Tensor) -> dict[str, np.ndarray]:
     """Angles of some test molecules, true and predicted, how they depend on each other, and one molecule."""
-    angle, present = data.test.angle.numpy(), data.test.present.numpy()
+    angle, present = data.test.angle, data.test.present
     return {
-        "angle": angle[:SHOWN].astype(np.float16),
+        "angle": angle[:SHOWN].numpy().astype(np.float16),
         "predicted": predicted[:SHOWN].numpy().astype(np.float16),
-        "present": present[:SHOWN],
+        "present": present[:SHOWN].numpy(),
         "true_matrix": correlation_matrix(angle, present),
-        "predicted_matrix": correlation_matrix(predicted.numpy(), present),
+        "predicted_matrix": correlation_matrix(predicted, present),
         **{f"molecule_{name}": value for name, value in vars(data.example).items()},
     }
 

@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.distributions import Bernoulli, Normal
 
 from svae_repro.distributions import kl_estimate
 from svae_repro.models import VAE
 from svae_repro.models.layers import RunsLinear, mlp
-from svae_repro.models.vae import bernoulli, gaussian
+from svae_repro.models.vae import bernoulli, gaussian, von_mises
 from svae_repro.spaces import space
 
 
@@ -109,3 +111,66 @@ def test_mlp_is_affine_maps_with_relu_between():
     first, last = net[0], net[2]
     hidden = (x[0] @ first.weight[0] + first.bias[0]).clamp_min(0)
     torch.testing.assert_close(net(x)[0], hidden @ last.weight[0] + last.bias[0])
+
+
+# Angles as pairs
+
+
+def pairs(angle):
+    """(cos, sin) side by side, [..., M] -> [..., 2 M]."""
+    return torch.stack([angle.cos(), angle.sin()], dim=-1).flatten(-2)
+
+
+def shortened(eta, largest):
+    """Concentration and mean direction that a decoder's output [..., M, 2] stands for."""
+    length = np.linalg.norm(eta, axis=-1)
+    return length / np.sqrt(1 + (length / largest) ** 2), np.arctan2(eta[..., 1], eta[..., 0])
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 2e-4)])
+@pytest.mark.parametrize("largest", [1.5, 800.0, math.inf])
+def test_von_mises_likelihood_is_scipys(dtype, tolerance, largest):
+    angle = 3 * random(4, 50).double()
+    scale = torch.logspace(-3, 3, 50, dtype=torch.float64)  # concentrations from nothing to 1000
+    eta = scale.view(1, 50, 1) * random(4, 50, 2, seed=1).double()
+    kappa, mean = shortened(eta.numpy(), largest)
+    assert kappa.max() <= largest
+    expected = stats.vonmises.logpdf(angle.numpy(), kappa, loc=mean).sum(-1)
+    found = von_mises(largest=largest)(pairs(angle).to(dtype), eta.flatten(-2).to(dtype))
+    np.testing.assert_allclose(found.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("eta", [(1e-9, 0.0), (0.3, -0.4), (-30.0, 40.0), (900.0, 0.0)])
+def test_von_mises_likelihood_integrates_to_one(eta):
+    angle = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)[1:].unsqueeze(-1)
+    for likelihood in (von_mises(), von_mises(largest=100.0), von_mises(3.0)):
+        density = likelihood(pairs(angle), torch.tensor(eta, dtype=torch.float64)).exp()
+        assert density.mean().item() * 2 * math.pi == pytest.approx(1, abs=1e-9)
+
+
+def test_the_fixed_concentration_is_cosine_similarity_up_to_a_constant():
+    angle, eta = random(3, 5, 6), random(3, 5, 12, seed=1)
+    mean = torch.atan2(eta[..., 1::2], eta[..., ::2])
+    expected = (angle - mean).cos().sum(-1) - 6 * math.log(2 * math.pi * np.i0(1.0))
+    torch.testing.assert_close(von_mises(1.0)(pairs(angle), eta), expected)
+    torch.testing.assert_close(von_mises(1.0)(pairs(angle), 100 * eta), expected)  # its length means nothing
+
+
+@pytest.mark.parametrize("likelihood", [von_mises(largest=10.0), von_mises(1.0)])
+def test_absent_angles_count_nothing_and_pass_no_gradient(likelihood):
+    x = pairs(random(2, 3, 4))
+    x[..., 2:4] = 0  # the second angle
+    eta = random(2, 3, 8, seed=1)
+    eta[..., 4:6] = 0  # an output of zero is no direction at all, and yet finite
+    eta.requires_grad_()
+    found = likelihood(x, eta)
+    others = [0, 1, 4, 5, 6, 7]
+    torch.testing.assert_close(found, likelihood(x[..., others], eta[..., others]))
+    (gradient,) = torch.autograd.grad(found.sum(), eta)
+    assert gradient.isfinite().all() and (gradient[..., 2:4] == 0).all() and gradient[..., others].abs().sum() > 0
+
+
+def test_von_mises_gradient_is_that_of_finite_differences():
+    x, eta = pairs(random(6).double()), (5 * random(12, seed=1).double()).requires_grad_()
+    for likelihood in (von_mises(), von_mises(largest=2.0), von_mises(1.0)):
+        assert torch.autograd.gradcheck(lambda output, f=likelihood: f(x, output), eta)
