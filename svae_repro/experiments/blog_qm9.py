@@ -11,7 +11,7 @@ page the rest. Two likelihoods of the angles, both von Mises:
   degrees (the density of flat molecules has no bound otherwise). An ELBO of the angles in earnest.
 
 Besides E, S and H there is ``h-tangent`` for the cosine likelihood: the hyperbolic model with the KL term of the post's
-code, see `svae_repro.experiments.blog_mnist`. Reconstructions are decoded from the posterior's mode.
+code, see `svae_repro.experiments.blog`. Reconstructions are decoded from the posterior's mode.
 """
 
 import itertools
@@ -32,6 +32,7 @@ from ..spaces import space
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
+from . import blog
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,8 @@ PRESETS = {
 }
 
 LIKELIHOODS = {"von-mises": "von Mises likelihood", "cosine": "cosine loss, as in the post"}
-# model -> (letter of the latent space, name)
-MODELS = {
-    "e": ("e", "Euclidean"),
-    "s": ("s", "Spherical"),
-    "h": ("h", "Hyperbolic"),
-    "h-tangent": ("h", "Hyperbolic, the post's objective"),
-}
-COMPARED = ("e", "s", "h")
+MODELS = {model: blog.MODELS[model] for model in ("e", "s", "h", "h-tangent")}  # -> (letter of its space, name)
+COMPARED = blog.GRID_MODELS
 TITLE = "Blog QM9"
 TABLES: dict = {}  # the post has figures and no numbers
 
@@ -137,6 +132,9 @@ def run_cells(job: Job) -> list[Outcome]:
     with torch.no_grad():
         modes = evaluation.features(model, lambda index: _rows(test, index), len(test))
         predicted = direction(model.decode(modes)).cpu()
+        if latent.letter == "h":
+            posterior = model.posterior(test.expand(model.runs, -1, -1))
+            scores["KL_tangent"] = kl_tangent(posterior, latent.prior(job.device)).mean(1)
     constant = constant_error(data.train, data.test)
     outcomes = []
     for run, seed in enumerate(job.seeds):

@@ -34,6 +34,7 @@ from .mnist import (
     validation_curves,
 )
 from .pages import hyperboloid_page, sphere_page
+from .qm9 import qm9_circles, qm9_error_distribution, qm9_losses, qm9_matrices, qm9_molecule, qm9_ranges, qm9_scores
 from .rejection import acceptance, envelopes, rejection_animation
 from .vgae import graph_latents, link_prediction, paired_differences
 from .vmf import algorithm, soap_bubble, sphere_pairs, sphere_scatter_page, surface_area, von_mises
@@ -72,6 +73,13 @@ __all__ = [
     "longitude_latitude",
     "manifolds",
     "paired_differences",
+    "qm9_circles",
+    "qm9_error_distribution",
+    "qm9_losses",
+    "qm9_matrices",
+    "qm9_molecule",
+    "qm9_ranges",
+    "qm9_scores",
     "rejection_animation",
     "remark",
     "sampler_map",

@@ -52,6 +52,7 @@ def test_a_cell_has_its_metrics_and_arrays(likelihood, model):
     first, second = outcomes([0, 3], model, likelihood=likelihood)
     metrics, arrays = first.metrics, first.arrays
     assert metrics["ELBO"] == pytest.approx(metrics["RE"] - metrics["KL"])
+    assert ("KL_tangent" in metrics) == model.startswith("h")
     assert 0 < metrics["angular_error"] < 120 and 0 < metrics["constant_error"] < 120
     assert len(arrays["validation_curve"]) == metrics["stopped_epoch"] == 3
     assert arrays["validation_curve"].min() == pytest.approx(metrics["validation_loss"], rel=1e-6)
