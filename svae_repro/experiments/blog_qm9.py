@@ -11,7 +11,7 @@ page the rest. Two likelihoods of the angles, both von Mises:
   degrees (the density of flat molecules has no bound otherwise). An ELBO of the angles in earnest.
 
 Besides E, S and H there is ``h-tangent`` for the cosine likelihood: the hyperbolic model with the KL term of the post's
-code, see `svae_repro.experiments.blog_mnist`. Reconstructions are decoded from the posterior's mode.
+code, see `svae_repro.experiments.blog`. Reconstructions are decoded from the posterior's mode.
 """
 
 import itertools
