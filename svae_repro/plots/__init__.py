@@ -3,6 +3,7 @@
 from .blog import (
     blog_elbo,
     blog_grids,
+    blog_kl,
     blog_kl_terms,
     blog_latent_spaces,
     blog_planes,
@@ -49,6 +50,7 @@ __all__ = [
     "bessel_frontier",
     "blog_elbo",
     "blog_grids",
+    "blog_kl",
     "blog_kl_terms",
     "blog_latent_spaces",
     "blog_planes",
