@@ -22,6 +22,7 @@ from .checks import (
 from .circle import aligned, circle_aggregates, circle_angles, circle_latents, circle_numbers
 from .common import remark, save, save_animation, save_page, stored
 from .m1m2 import analogies, analogy_grid, confusions, semi_supervised_accuracy, semi_supervised_curves
+from .mixed import mixed_factors, mixed_gaps
 from .mnist import (
     image_grid,
     knn_accuracy,
@@ -73,6 +74,8 @@ __all__ = [
     "log_likelihood",
     "longitude_latitude",
     "manifolds",
+    "mixed_factors",
+    "mixed_gaps",
     "paired_differences",
     "rejection_animation",
     "remark",
