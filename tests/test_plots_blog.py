@@ -120,3 +120,47 @@ def test_kl_terms_show_every_run(home):
     assert sum(len(line.get_xdata()) for line in left.lines[:2]) == 4
     assert sorted(y for line in right.lines[:2] for y in line.get_ydata()) == [7, 7, 15, 15]
     plots.save(figure, "kl", results())
+
+
+def test_photographs_keep_their_shape(home):
+    pixels = np.arange(4 * 6).reshape(4, 6).astype(np.uint8)
+    assert plots.image_grid(pixels, 2, (3, 2))[:3, 2:].tolist() == [[6, 7], [8, 9], [10, 11]]
+    with pytest.raises(ValueError, match="4 images of 6 pixels do not make a grid of images of 4 x 2, 2 in a row"):
+        plots.image_grid(pixels, 2, (4, 2))
+    configuration, arrays = cell_arrays("e")
+    arrays |= {"grid": np.zeros((4, 6), np.uint8), "originals": pixels, "reconstructions": pixels}
+    figure = plots.blog_grids([(configuration, arrays)], (3, 2))
+    assert figure.axes[0].images[0].get_array().shape == (6, 4) and figure.axes[0].get_aspect() == 1.5
+    plots.save(figure, "grids", results())
+    figure = plots.blog_reconstructions([(configuration, arrays)], (3, 2))
+    assert figure.axes[0].images[0].get_array().shape == (6, 8)
+    plots.save(figure, "reconstructions", results())
+
+
+def test_people_are_named_in_a_legend(home):
+    figure = plots.blog_latent_spaces([cell_arrays("e")], ["Ada", "Emmy", "Sofja"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Ada", "Emmy", "Sofja"]
+    assert [handle.get_marker() for handle in legend.legend_handles] == ["$0$", "$1$", "$2$"]
+    plots.save(figure, "latent", results())
+
+
+def test_kl_shows_every_run_in_the_panel_of_its_depth(home):
+    cells = [
+        {"configuration": {"d": d, "layers": n, "model": model}, "seed": 0, "metrics": {"KL": float(d + n)}}
+        for d, n, model in ((2, 1, "e"), (10, 1, "s"), (10, 4, "h"))
+    ]
+    figure = plots.blog_kl(results(cells))
+    assert [axes.get_title() for axes in figure.axes] == ["1 hidden layer", "4 hidden layers"]
+    drawn = [line.get_ydata() for axes in figure.axes for line in axes.lines if line.get_marker() != "None"]
+    assert [list(y) for y in drawn if len(y)] == [[3.0], [11.0], [14.0]]
+    plots.save(figure, "kl", results())
+
+
+def test_levels_are_lines_with_names(home):
+    columns = ["method", "d", "hidden_layers", "mean", "std", "published_mean", "published_std"]
+    figure = plots.blog_elbo(
+        pd.DataFrame([("Euclidean", 2, 1, -1.0, 0.1, math.nan, math.nan)], columns=columns), {"top": -0.5}
+    )
+    assert figure.axes[0].get_legend_handles_labels()[1] == ["top", "Euclidean, ours"]
+    plots.save(figure, "elbo", results())

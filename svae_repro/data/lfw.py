@@ -68,6 +68,13 @@ def load_lfw(
     return files.choose(source, lambda: _real(limits), lambda: _patches(limits))
 
 
+def labels(standin: bool) -> list[str]:
+    """Names of the seven labels: people, or the strips that stand in for them."""
+    if not standin:
+        return list(PEOPLE)
+    return [f"{Path(name).stem} {strip + 1}" for name, strips in PHOTOGRAPHS.items() for strip in range(strips)]
+
+
 def _real(limits: tuple) -> Images:
     images, labels = _faces(paths.data_cache(), paths.data_mirror())
     about = f"LFW, original images, not funneled: {len(PEOPLE)} people with at least {MINIMUM} images"

@@ -19,6 +19,7 @@ NAMES = (
     "blog_mnist",
     "blog_lfw",
     "blog_qm9",
+    "mixed_curvature",
 )
 
 

@@ -137,7 +137,7 @@ def score(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
     """The numbers of Tables 1 and 2 and what the figures show, for each run of a trained model."""
     settings: Settings = job.settings
     images: Images = job.data
-    latent, seeds = model.space, job.seeds
+    seeds = job.seeds
     train, test = (Pixels(split, settings.binarisation, job.device) for split in (images.train, images.test))
     generators = run_generators(seeds, EVALUATION, device=job.device)
     scores = likelihoods(job, model, test, generators)
@@ -148,7 +148,7 @@ def score(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
     outcomes = []
     for run, seed in enumerate(seeds):
         metrics = {name: scores[name][run].item() for name in ("LL", "ELBO", "RE", "KL")}
-        metrics["knn"] = _knn(settings, images, latent, modes["train"][run], modes["test"][run], seed)
+        metrics["knn"] = _knn(settings, images, model.space.of_run(run), modes["train"][run], modes["test"][run], seed)
         metrics["best_epoch"], metrics["stopped_epoch"] = fitted.best_epoch[run], fitted.stopped_epoch[run]
         metrics["validation_loss"] = fitted.best_loss[run]
         curve = [losses[run] for losses in fitted.validation_curve[: fitted.stopped_epoch[run]]]
@@ -187,8 +187,8 @@ GRID = 20  # points along an axis of a decoded manifold
 def _figure_arrays(model: VAE, run: int, images: Images, test_modes: torch.Tensor) -> dict[str, np.ndarray]:
     """What Figures 2 and 7-9 show: decoded prior samples and, for d = 2, latent test points and a decoded grid."""
     generator = torch.Generator(model.device).manual_seed(0)
-    prior = model.space.prior(model.device)
-    arrays = {"samples": _decoded(model, run, prior.rsample((100,), generator=generator))}
+    prior = model.space.of_run(run).prior(model.device)
+    arrays = {"samples": _decoded(model, run, prior.rsample((100,), generator=generator).view(100, -1))}
     if model.space.dim == 2:
         arrays["latent"] = test_modes.cpu().numpy().astype(np.float16)
         arrays["labels"] = images.test_labels.numpy().astype(np.uint8)

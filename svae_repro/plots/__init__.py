@@ -3,6 +3,7 @@
 from .blog import (
     blog_elbo,
     blog_grids,
+    blog_kl,
     blog_kl_terms,
     blog_latent_spaces,
     blog_planes,
@@ -21,6 +22,7 @@ from .checks import (
 from .circle import aligned, circle_aggregates, circle_angles, circle_latents, circle_numbers
 from .common import remark, save, save_animation, save_page, stored
 from .m1m2 import analogies, analogy_grid, confusions, semi_supervised_accuracy, semi_supervised_curves
+from .mixed import mixed_factors, mixed_gaps
 from .mnist import (
     image_grid,
     knn_accuracy,
@@ -50,6 +52,7 @@ __all__ = [
     "bessel_frontier",
     "blog_elbo",
     "blog_grids",
+    "blog_kl",
     "blog_kl_terms",
     "blog_latent_spaces",
     "blog_planes",
@@ -72,6 +75,8 @@ __all__ = [
     "log_likelihood",
     "longitude_latitude",
     "manifolds",
+    "mixed_factors",
+    "mixed_gaps",
     "paired_differences",
     "qm9_circles",
     "qm9_error_distribution",

@@ -1,17 +1,19 @@
-"""Figures of the blog's MNIST study: ELBO, latent spaces, decoded grids, reconstructions, walks, two KL terms."""
+"""Figures of the blog's image studies: ELBO, latent spaces, decoded grids, reconstructions, walks, KL divergences."""
 
 import math
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.special import ndtr
 
 from ..store import Results
 from .common import Found
-from .mnist import draw_images, hammer_map, image_grid, plane_map, poincare_map
+from .mnist import CLASS_COLOURS, draw_images, hammer_map, image_grid, plane_map, poincare_map
 
 # Colours of Okabe and Ito (2008); markers say the same again.
 STYLES = {
@@ -23,8 +25,14 @@ STYLES = {
 }
 
 
-def blog_elbo(frame: pd.DataFrame) -> Figure:
-    """Test ELBO against d for each number of hidden layers; ours filled, the post's open where ``frame`` has them."""
+Shape = tuple[int, int]  # rows and columns of a photograph
+
+
+def blog_elbo(frame: pd.DataFrame, levels: dict[str, float] | None = None) -> Figure:
+    """Test ELBO against d for each number of hidden layers; ours filled, the post's open where ``frame`` has them.
+
+    ``levels`` are horizontal lines with their names.
+    """
     layers, dims = sorted(frame["hidden_layers"].unique()), sorted(frame["d"].unique())
     figure, panels = plt.subplots(
         1, len(layers), figsize=(max(6, 4 * len(layers)), 4.4), layout="constrained", sharey=True, squeeze=False
@@ -40,10 +48,39 @@ def blog_elbo(frame: pd.DataFrame) -> Figure:
                     bars = rows[prefix + "std"].to_numpy()
                     x = np.arange(len(dims)) + shift
                     axes.errorbar(x, rows[prefix + "mean"], bars, capsize=3, **{**style, **look, "label": label})
-        axes.set(title=f"{n} hidden layers" if n > 1 else "1 hidden layer", xticks=range(len(dims)), xticklabels=dims)
-        axes.set_xlabel("dimension d of the latent space")
-        axes.grid(axis="y", alpha=0.3)
+        for style, (name, level) in zip(("-", "--"), (levels or {}).items(), strict=False):
+            axes.axhline(level, color="black", linewidth=1, linestyle=style, label=name)
+        _depth_axes(axes, n, dims)
     panels[0, 0].set_ylabel("ELBO in nats per image")
+    panels[0, -1].legend(fontsize=8)
+    return figure
+
+
+def _depth_axes(axes: Axes, layers: int, dims: list[int]) -> None:
+    """A panel of one number of hidden layers over the dimensions."""
+    axes.set(title=f"{layers} hidden layers" if layers > 1 else "1 hidden layer")
+    axes.set(xticks=range(len(dims)), xticklabels=dims, xlabel="dimension d of the latent space")
+    axes.grid(axis="y", alpha=0.3)
+
+
+def blog_kl(results: Results) -> Figure:
+    """KL divergence of the test images against d for each number of hidden layers, every run a marker.
+
+    ``results`` holds at least one run.
+    """
+    layers, dims = (sorted({c["configuration"][key] for c in results.cells}) for key in ("layers", "d"))
+    figure, panels = plt.subplots(
+        1, len(layers), figsize=(max(6, 4 * len(layers)), 3.8), layout="constrained", sharey=True, squeeze=False
+    )
+    figure.suptitle("KL divergence of the posteriors from the prior")
+    for axes, n in zip(panels[0], layers, strict=True):
+        for shift, model in ((-0.15, "e"), (0, "s"), (0.15, "h")):
+            cells = results.where(layers=n, model=model)
+            place = [dims.index(c["configuration"]["d"]) + shift for c in cells]
+            axes.plot(place, [c["metrics"]["KL"] for c in cells], linestyle="none", alpha=0.8, **STYLES[model])
+        axes.axhline(0, color="black", linewidth=1)
+        _depth_axes(axes, n, dims)
+    panels[0, 0].set_ylabel("KL divergence in nats per image")
     panels[0, -1].legend(fontsize=8)
     return figure
 
@@ -104,24 +141,32 @@ def blog_walks(found: Found) -> Figure:
     return figure
 
 
-def blog_reconstructions(found: Found) -> Figure:
-    """One test image of each digit and what the models of ``found`` make of it, by dimension and model."""
+def blog_reconstructions(found: Found, shape: Shape | None = None) -> Figure:
+    """One test image of each class and what the models of ``found`` make of it, by dimension and model.
+
+    Digits unless the ``shape`` of photographs is given.
+    """
     dims = sorted({c["d"] for c, _ in found})
-    figure, panels = plt.subplots(1, len(dims), figsize=(5.6 * len(dims), 3), layout="constrained", squeeze=False)
+    size = (5.6 * len(dims), 3) if shape is None else (4.6 * len(dims), 4.2)
+    figure, panels = plt.subplots(1, len(dims), figsize=size, layout="constrained", squeeze=False)
     figure.suptitle("Test images and their reconstructions")
     for axes, d in zip(panels[0], dims, strict=True):
         models = [(c["model"], a) for c, a in found if c["d"] == d]
         rows = [models[0][1]["originals"], *(a["reconstructions"] for _, a in models)]
-        count, side = rows[0].shape[0], math.isqrt(rows[0].shape[1])
-        axes.imshow(image_grid(np.concatenate(rows), count), cmap="gray_r", vmin=0, vmax=255)
+        count, side = rows[0].shape[0], shape[0] if shape else math.isqrt(rows[0].shape[1])
+        ink = "gray" if shape else "gray_r"
+        axes.imshow(image_grid(np.concatenate(rows), count, shape), cmap=ink, vmin=0, vmax=255)
         names = ["test image", *(STYLES[m]["label"].replace(", the post's objective", "*") for m, _ in models)]
         axes.set(title=f"d = {d}", xticks=[], yticks=side * (np.arange(len(rows)) + 0.5), yticklabels=names)
         axes.tick_params(length=0)
     return figure
 
 
-def blog_latent_spaces(found: Found) -> Figure:
-    """Test images in the plane, on the sphere by Hammer projection, and in the Poincare disc."""
+def blog_latent_spaces(found: Found, names: Sequence[str] = ()) -> Figure:
+    """Test images in the plane, on the sphere by Hammer projection, and in the Poincare disc.
+
+    Every image is the number of its class; ``names`` of the classes go into a legend below.
+    """
     maps = {
         "e": (plane_map, 1, None, "$R^2$"),
         "s": (hammer_map, 1.7, "hammer", "$S^2$"),
@@ -136,15 +181,19 @@ def blog_latent_spaces(found: Found) -> Figure:
         axes = figure.add_subplot(grid[column], projection=projection)
         axes.set_title(f"{STYLES[configuration['model']]['label']}: {name}", pad=12)
         draw(axes, arrays["latent"].astype(float), arrays["labels"])
+    if names:
+        looks = [{"marker": f"${k}$", "color": CLASS_COLOURS[k % 10], "label": name} for k, name in enumerate(names)]
+        handles = [Line2D([], [], linestyle="none", markersize=8, **look) for look in looks]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(names))
     return figure
 
 
-def blog_grids(found: Found) -> Figure:
-    """Decoded grids of the latent spaces of dimension 2, in steps of equal prior probability."""
+def blog_grids(found: Found, shape: Shape | None = None) -> Figure:
+    """Decoded grids of the latent spaces of dimension 2, in steps of equal prior probability; see `draw_images`."""
     figure, panels = plt.subplots(1, len(found), figsize=(6 * len(found), 6.4), layout="constrained", squeeze=False)
     figure.suptitle("Decoded latent space, d = 2, in steps of equal prior probability")
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
-        draw_images(axes, arrays["grid"], math.isqrt(len(arrays["grid"])))
+        draw_images(axes, arrays["grid"], math.isqrt(len(arrays["grid"])), shape)
         axes.set_title(STYLES[configuration["model"]]["label"])
         _grid_axes(axes, configuration["model"])
     return figure

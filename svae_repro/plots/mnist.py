@@ -160,22 +160,26 @@ def separate(centres: np.ndarray, apart: float) -> np.ndarray:
     return centres
 
 
-def image_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
-    """Square images [N, P] side by side, row by row from the top left: [N / columns * side, columns * side].
+def image_grid(pixels: np.ndarray, columns: int, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Images [N, P], square or of ``shape``, side by side, row by row: [N / columns * rows, columns * width].
 
     Raises:
-        ValueError: P is not a square number, or the images do not fill the last row.
+        ValueError: P pixels do not make such an image, or the images do not fill the last row.
     """
     count, size = pixels.shape
-    side = math.isqrt(size)
-    if side**2 != size or count % columns:
-        raise ValueError(f"{count} images of {size} pixels do not make a grid of square images, {columns} in a row")
-    return pixels.reshape(-1, columns, side, side).swapaxes(1, 2).reshape(-1, columns * side)
+    rows, width = shape or (math.isqrt(size),) * 2
+    if rows * width != size or count % columns:
+        kind = "square images" if shape is None else f"images of {rows} x {width}"
+        raise ValueError(f"{count} images of {size} pixels do not make a grid of {kind}, {columns} in a row")
+    return pixels.reshape(-1, columns, rows, width).swapaxes(1, 2).reshape(-1, columns * width)
 
 
-def draw_images(axes: Axes, pixels: np.ndarray, columns: int) -> None:
-    """Images, ink in black, on the unit square, with white lines between them."""
-    axes.imshow(image_grid(pixels, columns), cmap="gray_r", vmin=0, vmax=255, extent=(0, 1, 0, 1))
+def draw_images(axes: Axes, pixels: np.ndarray, columns: int, shape: tuple[int, int] | None = None) -> None:
+    """Images on the unit square, with white lines between them: digits in black ink or, of a ``shape``, photographs."""
+    ink = "gray_r" if shape is None else "gray"
+    axes.imshow(image_grid(pixels, columns, shape), cmap=ink, vmin=0, vmax=255, extent=(0, 1, 0, 1))
+    if shape is not None:
+        axes.set_aspect(shape[0] / shape[1])
     lines = np.arange(1, columns) / columns
     axes.vlines(lines, 0, 1, color="white", linewidth=0.6)
     axes.hlines(lines, 0, 1, color="white", linewidth=0.6)

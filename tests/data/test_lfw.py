@@ -127,6 +127,8 @@ def test_the_standin_is_patches_of_photographs_and_says_so():
     data = load_lfw("standin")
     assert data.standin and data.description == "stand-in (patches of scikit-learn's sample photographs, 50x37)"
     images, labels = every(data)
+    assert lfw.labels(True) == ["china 1", "china 2", "china 3", "china 4", "flower 1", "flower 2", "flower 3"]
+    assert lfw.labels(False)[3] == "George W Bush"
     assert labels.bincount().tolist() == [60] * 7 and data.shape == (50, 37) and len(data.test) == 60
     windows = np.lib.stride_tricks.sliding_window_view(load_sample_image("china.jpg").mean(2)[:, :160], (50, 37))
     for patch in images[labels == 0][:2].numpy().reshape(-1, 50, 37):

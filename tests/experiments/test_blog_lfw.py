@@ -9,7 +9,7 @@ import torch
 
 from svae_repro import paths, tables
 from svae_repro.experiments.blog import MODELS
-from svae_repro.experiments.blog_lfw import PRESETS, ceiling, claims, configurations, load_data, run_cells
+from svae_repro.experiments.blog_lfw import PRESETS, ceiling, claims, configurations, constant, load_data, run_cells
 from svae_repro.store import Results
 from svae_repro.study import Job
 from svae_repro.training import Schedule
@@ -36,7 +36,7 @@ def test_a_cell_has_its_metrics_and_arrays(model):
     first, second = outcomes([0, 3], model)
     metrics, arrays = first.metrics, first.arrays
     assert metrics["ELBO"] == pytest.approx(metrics["RE"] - metrics["KL"])
-    assert metrics["RE"] < metrics["ceiling"] < 0 < metrics["KL"]
+    assert metrics["RE"] < metrics["ceiling"] < 0 < metrics["KL"] and metrics["constant"] < metrics["ceiling"]
     assert 0 <= metrics["accuracy"] <= 1 and 0 <= metrics["majority"] <= 1
     assert arrays["latent"].shape == (60, 2 if model == "e" else 3) and arrays["grid"].shape == (100, 1850)
     assert arrays["originals"].shape == arrays["reconstructions"].shape == (7, 1850)
@@ -55,8 +55,10 @@ def test_no_decoder_passes_the_ceiling():
 
     inside = x.clamp(1e-12, 1 - 1e-12)
     assert mean_log_likelihood(inside) == pytest.approx(ceiling(pixels), abs=1e-6)
-    for other in (0.99 * inside + 0.005, inside.mean(0, keepdim=True).expand_as(x)):
+    mean = inside.mean(0, keepdim=True).expand_as(x)
+    for other in (0.99 * inside + 0.005, mean):
         assert mean_log_likelihood(other) < ceiling(pixels)
+    assert constant(pixels, pixels) == pytest.approx(mean_log_likelihood(mean), abs=1e-6)
 
 
 def cells(values, accuracy=0.4):

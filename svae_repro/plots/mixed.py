@@ -1,0 +1,90 @@
+"""Figures of mixed curvature: log-likelihoods against the Euclidean space, what each factor is used for."""
+
+import re
+from itertools import groupby
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ..experiments.mixed_curvature import comparison, model_title
+from ..store import Results
+
+KINDS = {  # kind of a space -> colours of Okabe and Ito (2008), markers that say the same
+    "Euclidean": {"color": "#0072B2", "marker": "o"},
+    "spheres": {"color": "#D55E00", "marker": "s"},
+    "hyperbolic": {"color": "#009E73", "marker": "^"},
+    "mixed": {"color": "black", "marker": "D"},
+}
+HATCHES = {"e": "", "s": "..", "h": "//"}
+NAMES = {"e": "Euclidean factor", "s": "sphere", "h": "hyperbolic factor"}
+
+
+def kind(name: str) -> str:
+    letters = {letter for letter in name if letter.isalpha()}
+    single = {"e": "Euclidean", "s": "spheres", "h": "hyperbolic"}
+    return single[letters.pop()] if len(letters) == 1 else "mixed"
+
+
+def mixed_gaps(results: Results) -> Figure:
+    """LL of every model less that of the Euclidean one, best on top; each pair of runs a small mark, the mean a large.
+
+    A panel for each dimension; an open marker has a learned curvature. ``results`` holds at least one run.
+    """
+    dims = sorted({cell["configuration"]["d"] for cell in results.cells})
+    tables = [comparison(results, d) for d in dims]
+    height = 1.4 + 0.4 * max(map(len, tables))
+    figure, panels = plt.subplots(1, len(dims), figsize=(6.4 * len(dims), height), layout="constrained", squeeze=False)
+    figure.suptitle("Log-likelihood against the Euclidean space of the same dimension")
+    for axes, d, table in zip(panels[0], dims, tables, strict=True):
+        euclidean = {c["seed"]: c["metrics"]["LL"] for c in results.where(space=f"e{d}")}
+        models = list(zip(table["space"], table["curvature"], strict=True))
+        for row, (name, curvature) in enumerate(models):
+            cells = results.where(space=name, curvature=curvature)
+            gaps = [c["metrics"]["LL"] - euclidean[c["seed"]] for c in cells if c["seed"] in euclidean]
+            look = {"linestyle": "none", **KINDS[kind(name)]} | ({"mfc": "white"} if curvature == "learned" else {})
+            axes.plot(gaps, [row] * len(gaps), **look | {"markersize": 4, "alpha": 0.6})
+            axes.plot(np.mean(gaps) if gaps else [], row if gaps else [], **look | {"markersize": 10})
+        axes.axvline(0, color="grey", linewidth=1)
+        axes.set(title=f"d = {d}", xlabel="LL − LL of the Euclidean space, in nats", ylim=(len(models) - 0.4, -0.6))
+        axes.set_yticks(range(len(models)), [model_title(model) for model in models])
+        axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def mixed_factors(results: Results, d: int) -> Figure:
+    """KL divergence by factor of every model of dimension ``d``, best LL on the left; means over the runs.
+
+    Equal factors are interchangeable: those of each run are put in order, the largest at the bottom.
+    """
+    table = comparison(results, d)
+    models = list(zip(table["space"], table["curvature"], strict=True))
+    figure, axes = plt.subplots(figsize=(max(6, 1.1 * len(models)), 4.6), layout="constrained")
+    figure.suptitle(f"What the factors are used for, d = {d}")
+    for place, (name, curvature) in enumerate(models):
+        cells = results.where(space=name, curvature=curvature)
+        factors = re.findall("[a-z][0-9]+", name)
+        heights = np.mean([_in_order(factors, cell["metrics"]["factor_kl"]) for cell in cells], axis=0)
+        bottom = 0.0
+        for factor, height in zip(factors, heights, strict=True):
+            look = {"facecolor": KINDS[kind(factor)]["color"], "hatch": HATCHES[factor[0]], "edgecolor": "white"}
+            axes.bar(place, height, 0.7, bottom, **look)
+            bottom += height
+    present = sorted({factor[0] for name in table["space"] for factor in re.findall("[a-z][0-9]+", name)})
+    handles = [
+        Patch(facecolor=KINDS[kind(k)]["color"], hatch=HATCHES[k], edgecolor="white", label=NAMES[k]) for k in present
+    ]
+    axes.legend(handles=handles)
+    axes.set_xticks(range(len(models)), [model_title(model) for model in models], rotation=30, ha="right")
+    axes.set_ylabel("KL divergence in nats per image")
+    axes.grid(axis="y", alpha=0.3)
+    return figure
+
+
+def _in_order(factors: list[str], values: list[float]) -> list[float]:
+    """Values of neighbouring equal factors from the largest to the smallest."""
+    ordered = []
+    for _, group in groupby(zip(factors, values, strict=True), key=lambda pair: pair[0]):
+        ordered += sorted((value for _, value in group), reverse=True)
+    return ordered
