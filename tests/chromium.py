@@ -20,7 +20,7 @@ import pytest
 import websocket
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 60.0  # seconds; software WebGL on a busy machine is slow
+PATIENCE = 180.0  # seconds; software WebGL on a crowded machine is slow
 OFFLINE = ("--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>", "--host-resolver-rules=MAP * ~NOTFOUND")
 QUIET = (
     "--no-first-run",

@@ -23,7 +23,7 @@ DECLARATIONS = 'preset = "paper"  # smoke, quick or paper\ntrain = False\ndevice
 
 def run(*command, env=None, **options) -> subprocess.CompletedProcess:
     command, env = [str(part) for part in command], os.environ | (env or {})
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=400, **options)
 
 
 # Options and the virtual environment
