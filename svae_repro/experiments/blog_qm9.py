@@ -58,9 +58,9 @@ PRESETS = {
         test_size=200,
     ),
     "quick": Settings(
-        dims=(2, 10),
+        dims=(5,),
         seeds=2,
-        schedule=Schedule(batch_size=256, warmup_epochs=0, patience=5, max_epochs=20),
+        schedule=Schedule(batch_size=256, warmup_epochs=0, patience=5, max_epochs=25),
         train_size=20_000,
         validation_size=2000,
         test_size=2000,
