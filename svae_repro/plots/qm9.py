@@ -121,7 +121,7 @@ def qm9_scores(results: Results) -> Figure:
             if metric == "angular_error":
                 constant = np.mean([c["metrics"]["constant_error"] for c in results.cells])
                 axes.axhline(constant, color="black", linestyle="--", linewidth=1)
-                axes.text(0.01, constant, " no latent space at all", va="bottom", transform=axes.get_yaxis_transform())
+                axes.text(0.01, constant, " no latent space at all", va="top", transform=axes.get_yaxis_transform())
                 axes.set_ylim(0, None)
             else:
                 axes.set_ylim(0, 1)
