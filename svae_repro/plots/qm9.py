@@ -249,6 +249,7 @@ def qm9_ranges(results: Results, likelihood: str, d: int) -> Figure:
         count = _stored(results, "range_count", **condition)[0]
         error = np.where(count > 0, np.mean(errors, axis=0), np.nan)
         rank = np.mean([c["metrics"]["rarity_correlation"] for c in results.where(**condition)])
+        rank = round(rank, 2) + 0.0  # no minus before a zero
         above.plot(centres, error, **{**STYLES[model], "markersize": 4})
         look = {**STYLES[model], "linestyle": "", "alpha": 0.7}
         look["label"] = f"{look['label']}: rank correlation {rank:.2f}".replace("-", "−")
