@@ -3,7 +3,8 @@
 A molecule has one dihedral for each bond that is the middle of a path of four heavy atoms (all but hydrogen):
 
 1. Two atoms are bonded if they are closer than the sum of their covalent radii (Cordero et al. 2008) plus 0.25
-   angstrom. There QM9's distances leave a gap: 57 pairs lie between 0.20 and 0.25, 1.2 million below.
+   angstrom. There QM9's distances leave a gap: 57 pairs of heavy atoms lie between 0.20 and 0.25, 1.2 million below.
+   (In strained cages it still finds too many: 13 of 821,806 carbons have five heavy neighbours.)
 2. The middle bonds b-c, with b before c in the order of atoms given, are taken in the order of (b, c). Ring and double
    bonds count: nine heavy atoms have few others, and a ring's pucker is structure too.
 3. Each gives one path a-b-c-d: the first (a, d) with a bonded to b, d bonded to c and all four different. It is left

@@ -221,7 +221,8 @@ def _standin() -> tuple[_AllAngles, _Molecules, bool]:
         # Rounded, because the last bits of cosine and sine differ between machines and the checksum should not.
         points = np.round(torsion_chain(torsions), 4).astype(np.float32)
         if bonded(chain, points).sum() == 2 * (length - 1):  # it does not run into itself
-            numbers, positions = [*numbers, chain], [*positions, points]
+            numbers.append(chain)
+            positions.append(points)
             offsets.append(offsets[-1] + length)
     molecules = _Molecules(np.concatenate(numbers), np.concatenate(positions), np.array(offsets, np.int32))
     return _all_angles(molecules), molecules, True

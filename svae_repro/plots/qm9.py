@@ -121,7 +121,7 @@ def qm9_scores(results: Results) -> Figure:
             if metric == "angular_error":
                 constant = np.mean([c["metrics"]["constant_error"] for c in results.cells])
                 axes.axhline(constant, color="black", linestyle="--", linewidth=1)
-                axes.text(0.01, constant, " no latent space at all", va="bottom", transform=axes.get_yaxis_transform())
+                axes.text(0.01, constant, " no latent space at all", va="top", transform=axes.get_yaxis_transform())
                 axes.set_ylim(0, None)
             else:
                 axes.set_ylim(0, 1)
@@ -249,6 +249,7 @@ def qm9_ranges(results: Results, likelihood: str, d: int) -> Figure:
         count = _stored(results, "range_count", **condition)[0]
         error = np.where(count > 0, np.mean(errors, axis=0), np.nan)
         rank = np.mean([c["metrics"]["rarity_correlation"] for c in results.where(**condition)])
+        rank = round(rank, 2) + 0.0  # no minus before a zero
         above.plot(centres, error, **{**STYLES[model], "markersize": 4})
         look = {**STYLES[model], "linestyle": "", "alpha": 0.7}
         look["label"] = f"{look['label']}: rank correlation {rank:.2f}".replace("-", "−")

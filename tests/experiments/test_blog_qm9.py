@@ -205,3 +205,11 @@ def test_claims_are_open_while_cells_are_missing():
     assert [word for _, word, _ in claims(results(as_posted, skip=(missing,)))] == ["open"] * 4
     ours = {"d": 2, "likelihood": "cosine", "model": "h-tangent"}
     assert claims(results(as_posted, skip=(ours,)))[0][1] == "reproduced"
+
+
+def test_the_claim_on_errors_tells_what_the_posts_kl_term_does():
+    def change(configuration, seed):
+        return {"angular_error": 3.0 * configuration["d"]} if configuration["model"] == "h-tangent" else {}
+
+    (_, _, numbers) = claims(results(change))[1]  # d = 2, 5, 10
+    assert numbers.endswith("trained with the post's KL term 17.0 over all d")
