@@ -24,7 +24,7 @@ Map = Callable[[np.ndarray], np.ndarray]  # from points of H^2 [..., 3] to the p
 
 def hyperbolic_models(curves: dict[str, Sequence[np.ndarray]], disc: Map, half_plane: Map) -> Figure:
     """The same curves on the hyperboloid, in the Poincare disc and in the half-plane; ``curves``: lists of [N, 3]."""
-    figure = plt.figure(figsize=(9.2, 3.3), layout="constrained")
+    figure = plt.figure(figsize=(8.2, 3), layout="constrained")
     figure.suptitle("Three views of the hyperbolic plane")
     solid, round_, half = _panels(figure, "3..")
     _sheet(solid, 2.2)
@@ -37,7 +37,7 @@ def hyperbolic_models(curves: dict[str, Sequence[np.ndarray]], disc: Map, half_p
             round_.plot(*disc(points).T, **look, linewidth=1.2)
             half.plot(*half_plane(points).T, **look, linewidth=1.2, label=label)
     half.set(aspect="equal", xlim=(-4, 4), ylim=(0, 7.6), xticks=[], yticks=[])
-    half.legend(fontsize=7, loc="upper right")
+    half.legend(fontsize=6, loc="upper right")
     for axes, title in ((solid, "hyperboloid"), (round_, "Poincaré disc"), (half, "half-plane")):
         axes.set_title(title)
     return figure
@@ -73,7 +73,7 @@ def tangent_spaces(lines: Sequence[np.ndarray], planes: Sequence[np.ndarray]) ->
         lines: for each point of H^1 itself and a unit tangent vector [2, 2].
         planes: for each point of H^2 itself and two orthonormal tangent vectors [3, 3].
     """
-    figure = plt.figure(figsize=(7.6, 3.4), layout="constrained")
+    figure = plt.figure(figsize=(7, 3.2), layout="constrained")
     figure.suptitle("Tangent spaces: every arrow has length one")
     curve, solid = _panels(figure, ".3")
     r = np.linspace(-2.1, 2.1, 200)
@@ -106,7 +106,8 @@ def transport_animation(
         turned: for both, the angle (degrees) [K] by which the vector has turned when it is back, known at the end.
         rays: points of a tangent plane of H^2 [T, N, 3], ``ends``: where the exponential map takes them.
     """
-    figure = plt.figure(figsize=(7.5, 2.8), layout="constrained")
+    figure = plt.figure(figsize=(7, 2.6))
+    figure.subplots_adjust(0.01, 0, 0.99, 0.85, wspace=0.02)  # a layout found anew for each frame would tremble
     scenes = _panels(figure, "333")
     moving = []
     for draw, axes, (name, (points, _)) in zip((_ball, _sheet), scenes, loops.items(), strict=False):
@@ -192,7 +193,7 @@ def wrapped_normal_density(cases: Sequence[dict]) -> Figure:
 
     Contours lie at 1/2, 1/10 and 1/100 of the greatest density.
     """
-    figure, panels = plt.subplots(1, len(cases), figsize=(3 * len(cases), 3.2), layout="constrained")
+    figure, panels = plt.subplots(1, len(cases), figsize=(2.7 * len(cases), 2.9), layout="constrained")
     figure.suptitle("The wrapped normal in the Poincaré disc, relative to hyperbolic area")
     for axes, case in zip(panels, cases, strict=True):
         _unit_disc(axes)
@@ -211,11 +212,11 @@ def kl_gap(distance: np.ndarray, kinds: dict[str, tuple], dims: dict[str, tuple]
     Args:
         kinds: for each the true divergence [T] and the closed form [T]; ``dims``: n, mean and standard error [K].
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.3), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.1), layout="constrained")
     figure.suptitle("KL divergence of a wrapped normal from the standard one")
     for look, (name, (exact, closed)) in zip(LOOKS, kinds.items(), strict=False):
         left.plot(distance, exact, **look, label=f"true, {name}")
-        left.plot(distance, closed, ":", color=look["color"], label=f"closed form, {name}")
+        left.plot(distance, closed, **look, marker="v", markersize=4, markevery=4, label=f"closed form, {name}")
     left.set(xlabel="distance of μ from the origin", ylabel="KL (nats)", ylim=(0, None))
     for marker, look, (name, (n, mean, error)) in zip("so^", LOOKS, dims.items(), strict=False):
         right.errorbar(n, mean, error, marker=marker, capsize=3, **look, label=name)

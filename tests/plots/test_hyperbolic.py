@@ -129,8 +129,8 @@ def test_each_step_of_sampling_shows_every_point_once(home):
     assert [len(group.get_offsets()) for group in plane.collections] == [6, 3]
     for k, axes in enumerate(scenes):
         _, others, triangles = axes.collections  # behind the wires
-        assert np.stack(others._offsets3d) == pytest.approx(upright(points(seed=k)[~marked]))
-        assert np.stack(triangles._offsets3d) == pytest.approx(upright(points(seed=k)[marked]))
+        assert np.array(others._offsets3d) == pytest.approx(upright(points(seed=k)[~marked]))
+        assert np.array(triangles._offsets3d) == pytest.approx(upright(points(seed=k)[marked]))
     plots.save(figure, "name", PLACE)
 
 
