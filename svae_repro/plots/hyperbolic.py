@@ -220,7 +220,8 @@ def kl_gap(distance: np.ndarray, kinds: dict[str, tuple], dims: dict[str, tuple]
     left.set(xlabel="distance of μ from the origin", ylabel="KL (nats)", ylim=(0, None))
     for marker, look, (name, (n, mean, error)) in zip("so^", LOOKS, dims.items(), strict=False):
         right.errorbar(n, mean, error, marker=marker, capsize=3, **look, label=name)
-    right.set(xscale="log", yscale="symlog", ylim=(-0.1, None), xlabel="n", ylabel="true KL − closed form (nats)")
+    top = max(mean.max() for _, mean, _ in dims.values())
+    right.set(xscale="log", yscale="symlog", ylim=(-0.1, 2 * top), xlabel="n", ylabel="true KL − closed form (nats)")
     right.set_xticks(n, n)
     right.minorticks_off()
     for axes in (left, right):
