@@ -97,21 +97,21 @@ def tangent_spaces(lines: Sequence[np.ndarray], planes: Sequence[np.ndarray]) ->
 
 
 def transport_animation(
-    loops: dict[str, tuple[np.ndarray, np.ndarray]], turned: dict[str, np.ndarray], rays: np.ndarray, ends: np.ndarray
+    loops: dict[str, tuple[np.ndarray, np.ndarray]], turned: dict[str, float], rays: np.ndarray, ends: np.ndarray
 ) -> tuple[Figure, FuncAnimation]:
     """A vector carried around a triangle on S^2 and on H^2; beside them the exponential map.
 
     Args:
         loops: for the sphere and the hyperboloid, points [T, 3] along the triangle and the vector there [T, 3].
-        turned: for both, the angle (degrees) [K] by which the vector has turned when it is back, known at the end.
+        turned: for both, the angle (degrees) by which the vector has turned when it is back; shown at the end.
         rays: points of a tangent plane of H^2 [T, N, 3], ``ends``: where the exponential map takes them.
     """
     figure = plt.figure(figsize=(7, 2.6))
     figure.subplots_adjust(0.01, 0, 0.99, 0.85, wspace=0.02)  # a layout found anew for each frame would tremble
     scenes = _panels(figure, "333")
     moving = []
-    for draw, axes, (name, (points, _)) in zip((_ball, _sheet), scenes, loops.items(), strict=False):
-        draw(axes, 1.6)
+    for surface, axes, (name, (points, _)) in zip((_ball, _sheet), scenes, loops.items(), strict=False):
+        surface(axes, 1.6)
         axes.plot(*_upright(points), color="black", linewidth=1, zorder=5)
         axes.set_title(f"transport on {name}", fontsize=10)
         moving.append(axes.plot([], [], [], "-", color=ORANGE, linewidth=3, zorder=12)[0])
