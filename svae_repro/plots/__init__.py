@@ -21,6 +21,16 @@ from .checks import (
 )
 from .circle import aligned, circle_aggregates, circle_angles, circle_latents, circle_numbers
 from .common import remark, save, save_animation, save_page, stored
+from .hyperbolic import (
+    exponential_room,
+    hyperbolic_models,
+    kl_gap,
+    parallels,
+    tangent_spaces,
+    transport_animation,
+    wrapped_normal_density,
+    wrapped_normal_steps,
+)
 from .m1m2 import analogies, analogy_grid, confusions, semi_supervised_accuracy, semi_supervised_curves
 from .mixed import mixed_factors, mixed_gaps
 from .mnist import (
@@ -64,11 +74,14 @@ __all__ = [
     "circle_numbers",
     "confusions",
     "envelopes",
+    "exponential_room",
     "gradient_bias",
     "gradient_spread",
     "graph_latents",
+    "hyperbolic_models",
     "hyperboloid_page",
     "image_grid",
+    "kl_gap",
     "knn_accuracy",
     "latent_spaces",
     "link_prediction",
@@ -78,6 +91,7 @@ __all__ = [
     "mixed_factors",
     "mixed_gaps",
     "paired_differences",
+    "parallels",
     "qm9_circles",
     "qm9_error_distribution",
     "qm9_losses",
@@ -101,8 +115,12 @@ __all__ = [
     "sphere_scatter_page",
     "stored",
     "surface_area",
+    "tangent_spaces",
     "training_effect",
+    "transport_animation",
     "unit_square",
     "validation_curves",
     "von_mises",
+    "wrapped_normal_density",
+    "wrapped_normal_steps",
 ]
