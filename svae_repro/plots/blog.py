@@ -22,6 +22,8 @@ STYLES = {
     "h": {"color": "#009E73", "marker": "^", "label": "Hyperbolic"},
     "h-tangent": {"color": "#CC79A7", "marker": "v", "label": "Hyperbolic, the post's objective"},
     "ae": {"color": "black", "marker": "x", "label": "autoencoder"},
+    "e-warm": {"color": "#0072B2", "marker": "P", "label": "Euclidean, KL warm-up"},
+    "s-warm": {"color": "#D55E00", "marker": "D", "label": "Spherical, KL warm-up"},
 }
 
 
