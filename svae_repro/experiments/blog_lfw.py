@@ -40,8 +40,8 @@ PRESETS = {
         dims=(2, 10),
         layers=(1, 2),
         seeds=2,
-        schedule=Schedule(warmup_epochs=0, patience=10, max_epochs=40),
-        warmup=20,
+        schedule=Schedule(warmup_epochs=0, patience=10, max_epochs=32),
+        warmup=16,
     ),
     "paper": Settings(
         dims=(2, 3, 5, 10, 20),
