@@ -112,7 +112,7 @@ def _download(_: files.DataFile, folder: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its second attempt, which is the least it takes
-        fetch_lfw_people(data_home=folder, funneled=False, min_faces_per_person=MINIMUM, n_retries=1, delay=0.0)
+        fetch_lfw_people(data_home=folder, funneled=False, min_faces_per_person=MINIMUM, n_retries=1, delay=0.1)
 
 
 def _patches(limits: tuple) -> Images:

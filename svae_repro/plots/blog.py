@@ -22,6 +22,8 @@ STYLES = {
     "h": {"color": "#009E73", "marker": "^", "label": "Hyperbolic"},
     "h-tangent": {"color": "#CC79A7", "marker": "v", "label": "Hyperbolic, the post's objective"},
     "ae": {"color": "black", "marker": "x", "label": "autoencoder"},
+    "e-warm": {"color": "#0072B2", "marker": "P", "label": "Euclidean, KL warm-up"},
+    "s-warm": {"color": "#D55E00", "marker": "D", "label": "Spherical, KL warm-up"},
 }
 
 
@@ -52,14 +54,15 @@ def blog_elbo(frame: pd.DataFrame, levels: dict[str, float] | None = None) -> Fi
             axes.axhline(level, color="black", linewidth=1, linestyle=style, label=name)
         _depth_axes(axes, n, dims)
     panels[0, 0].set_ylabel("ELBO in nats per image")
-    panels[0, -1].legend(fontsize=8)
+    figure.legend(*panels[0, -1].get_legend_handles_labels(), loc="outside right center")
     return figure
 
 
 def _depth_axes(axes: Axes, layers: int, dims: list[int]) -> None:
     """A panel of one number of hidden layers over the dimensions."""
     axes.set(title=f"{layers} hidden layers" if layers > 1 else "1 hidden layer")
-    axes.set(xticks=range(len(dims)), xticklabels=dims, xlabel="dimension d of the latent space")
+    axes.set(xticks=range(len(dims)), xticklabels=dims, xlim=(-0.5, len(dims) - 0.5))
+    axes.set_xlabel("dimension d of the latent space")
     axes.grid(axis="y", alpha=0.3)
 
 
@@ -81,7 +84,7 @@ def blog_kl(results: Results) -> Figure:
         axes.axhline(0, color="black", linewidth=1)
         _depth_axes(axes, n, dims)
     panels[0, 0].set_ylabel("KL divergence in nats per image")
-    panels[0, -1].legend(fontsize=8)
+    figure.legend(*panels[0, -1].get_legend_handles_labels(), loc="outside right center")
     return figure
 
 

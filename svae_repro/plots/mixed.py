@@ -75,7 +75,7 @@ def mixed_factors(results: Results, d: int) -> Figure:
     handles = [
         Patch(facecolor=KINDS[kind(k)]["color"], hatch=HATCHES[k], edgecolor="white", label=NAMES[k]) for k in present
     ]
-    axes.legend(handles=handles)
+    figure.legend(handles=handles, loc="outside right center")
     axes.set_xticks(range(len(models)), [model_title(model) for model in models], rotation=30, ha="right")
     axes.set_ylabel("KL divergence in nats per image")
     axes.grid(axis="y", alpha=0.3)

@@ -139,7 +139,7 @@ def _prior_rings(axes: Axes, place: Callable[[float], float]) -> None:
 
 def draw_digits(axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, centres: dict) -> None:
     """Every point as its digit, a large one for each class at its place in ``centres``."""
-    size = 16 if len(x) <= 3000 else 9
+    size = 36 if len(x) <= 300 else 16 if len(x) <= 3000 else 9
     halo = [patheffects.withStroke(linewidth=4, foreground="white")]
     for k, centre in centres.items():
         colour, of_class = CLASS_COLOURS[k % 10], labels == k

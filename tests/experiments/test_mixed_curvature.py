@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from svae_repro.experiments import mixed_curvature
 from svae_repro.experiments.mixed_curvature import (
     PRESETS,
     PRODUCTS,
@@ -113,6 +114,7 @@ def test_claims_need_a_significant_difference_of_the_right_sign():
     values = {
         **{"e6": around(-90), "s6": around(-92), "h6": around(-91)},
         **{"e2s2h2": around(-89, 0.07), "s2" * 3: around(-93, 0.07), "h2" * 3: around(-90, 0.07)},
+        **{"s8" * 5: around(-86, 0.07), "s2" * 20: around(-86, 0.07)},
         **{"e40": around(-80), "s40": around(-95), "s4" * 10: around(-85, 0.07), "s20" * 2: around(-95, -0.05)},
     }
     verdicts = claims(results(values))
@@ -120,7 +122,11 @@ def test_claims_need_a_significant_difference_of_the_right_sign():
     assert "(S⁴)¹⁰ − S⁴⁰ +10.00" in verdicts[0][2] and "n=4" in verdicts[0][2]
     values["e40"] = around(-85.01, -0.07)
     assert claims(results(values))[1][1] == "yes"
-    values["h6*"] = around(-80, 0.07)
+    values["e40"] = around(-84.9, -0.35)
+    assert claims(results(values))[1][1] == "open"  # behind, but not shown to be
+    values["h6*"] = around(-80, 0.09)
+    assert claims(results(values))[4][1] == "open"  # while other spaces are missing
+    values |= {name + "*": around(-80, 0.09) for name in mixed_curvature.LEARNED}
     learned = claims(results(values))[4]
     assert learned[1] == "yes" and "ℍ⁶, learned − ℍ⁶ +11.00" in learned[2]
 
