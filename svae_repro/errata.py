@@ -255,8 +255,8 @@ def _log_sigma() -> Erratum:
     deviation = math.sqrt(math.exp(log_sigma))
     return Erratum(
         "blog, code of the wrapped normal",
-        r"\texttt{log\_sigma} = \log\sigma",
-        r"\texttt{log\_sigma} = \log\sigma^2",
+        r"\mathrm{log\_sigma} = \log\sigma",
+        r"\mathrm{log\_sigma} = \log\sigma^2",
         "sampler, density and KL all take it for a log-variance; only the name is wrong",
         "standard deviation of the samples at log_sigma = 1",
         math.exp(log_sigma),
