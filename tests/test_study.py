@@ -310,6 +310,7 @@ from svae_repro.experiments.mnist_vae import Settings
 from svae_repro.training import Schedule
 mnist_vae.PRESETS["smoke"] = {LONG!r}
 training.CHECKPOINT_SECONDS = study._Reporter.SECONDS = 0.0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started in the background
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 """
