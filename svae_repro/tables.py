@@ -142,7 +142,8 @@ class Table:
         methods = list(dict.fromkeys(self.frame[METHOD]))
         title = " (stand-in data)" if self.standin else ""
         published = [] if self.standin else self.compared
-        names = [*(f"{m}{title}" for m in methods), *(f"{m}, paper" for m in published)]
+        source = "the post" if self.single_runs else "paper"
+        names = [*(f"{m}{title}" for m in methods), *(f"{m}, {source}" for m in published)]
         lines = []
         for key, group in self.frame.groupby(self.setting, sort=False):
             headline = key[self.setting.index("metric")] in self.headline

@@ -156,4 +156,4 @@ def test_the_table_has_the_posts_rows_and_only_those():
     assert len(table.frame) == 45 and (table.frame["n"] == 1).all()
     assert np.allclose(table.frame["mean"], table.frame["published_mean"])
     assert table_rows(cells({(2, 2, "ae"): [-1.0]})[0]) == {"blog_mnist": []}
-    assert "| 2 | 1 | ELBO |" in table.markdown() and "Hyperbolic, paper" in table.markdown()
+    assert "| 2 | 1 | ELBO |" in table.markdown() and "Hyperbolic, the post" in table.markdown()
