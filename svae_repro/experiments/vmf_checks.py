@@ -4,8 +4,9 @@ Cells store arrays, one cell for each part, so that the notebook shows them with
 
 - ``gradients``: d/dkappa of E[w], w = loc.z, by six estimators over a grid of (m, kappa): mean, standard deviation and
   standard error of one sample's gradient, beside the exact value;
-- ``sampler``: E[w] of the published sampler and of its gradient over a fine grid, by quadrature;
-- ``bessel``: relative error of the KL divergence and of its gradient by six ways of evaluating Eqs. 5 and 6, and the
+- ``sampler``: E[w] of the published sampler and of its gradient by quadrature, over a fine grid that is finer still
+  where kappa is around 10;
+- ``bessel``: relative error of the KL divergence and of its gradient by seven ways of evaluating Eqs. 5 and 6, and the
   dimension where each ceases to be finite;
 - ``cost``: CPU seconds of one training step's worth of samples and of divergences, forward and backward.
 """
@@ -26,7 +27,18 @@ from ..distributions.as_published import (
     published_moments,
     uncorrected_slope,
 )
-from ..kl_alternatives import ERROR_DIMS, ERROR_KAPPAS, FRONTIERS, WAYS, kl_by_ive, reference
+from ..kl_alternatives import (
+    ERROR_DIMS,
+    ERROR_KAPPAS,
+    FRONTIERS,
+    LOWER,
+    SHARP,
+    UPPER,
+    WAYS,
+    by_ratios,
+    log_0f1_by_ive,
+    reference,
+)
 from ..store import Outcome
 from ..study import Job
 
@@ -152,7 +164,8 @@ def _samples(estimator: str, m: int, kappa: float, settings: Settings, generator
 def sampler(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
     """E[w] of the published sampler and of the vMF, and the mean gradients, over a grid [M, K] of m and kappa."""
     m = np.unique(np.geomspace(2, 512, settings.map_size[0]).round().astype(int))
-    kappa = torch.from_numpy(np.unique(np.concatenate([np.geomspace(1, 1e4, settings.map_size[1]), [10.5, 11.0]])))
+    wide, blend = np.geomspace(1, 1e4, settings.map_size[1]), np.linspace(9.5, 11.5, 21)
+    kappa = torch.from_numpy(np.unique(np.concatenate([wide, blend]).round(9)))
     published = [published_moments(kappa, int(n)) for n in m]
     exact = [log_0f1(int(n) / 2 - 1, kappa) for n in m]
     return {
@@ -198,7 +211,15 @@ def bessel(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
 
 BATCH = 640
 COST_DIMS = (3, 11, 41)
-DIVERGENCES = ("ive, float32", "ours", "power")
+# divergence -> KL and gradient by NumPy (None: `kl_divergence`, forward and backward)
+DIVERGENCES = {
+    "ive, float32": WAYS["ive, float32"],
+    "ive, float64": WAYS["ive, float64"],
+    "mean of both bounds, log I by ive": by_ratios(UPPER, LOWER, log_normaliser=log_0f1_by_ive),
+    "mean of sharper bounds, log I by ive": by_ratios(*SHARP, log_normaliser=log_0f1_by_ive),
+    "ours": None,
+    "power": None,
+}
 
 
 def cost(settings: Settings, seed: int, device: str) -> dict[str, np.ndarray]:
@@ -239,8 +260,8 @@ def _step(estimator: str, loc: torch.Tensor, kappa: torch.Tensor):
 
 
 def _divergence(name: str, loc: torch.Tensor, kappa: torch.Tensor):
-    if name == "ive, float32":
-        return lambda: kl_by_ive(kappa.detach().numpy(), loc.shape[-1], np.float32)
+    if way := DIVERGENCES[name]:
+        return lambda: way(kappa.detach().double().numpy(), loc.shape[-1])
     family = VonMisesFisher if name == "ours" else PowerSpherical
 
     def step():

@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from ..experiments import vmf_checks, vmf_training
@@ -90,42 +90,55 @@ def gradient_spread(arrays: dict[str, np.ndarray]) -> Figure:
 
 
 def sampler_map(arrays: dict[str, np.ndarray]) -> Figure:
-    """Where the published sampler fails: E[w] less the vMF's, and the gradient over the exact one, with its sign."""
+    """Where the published sampler fails: E[w] less the vMF's; the gradient over the exact one, with its sign.
+
+    The third panel is the second around the blend, on a linear scale; hatched is where the sign is wrong.
+    """
     m, kappa = arrays["m"], arrays["kappa"]
-    figure, panels = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(2, 2, figsize=(10.5, 8), layout="constrained", sharey=True)
     figure.suptitle("The published sampler and gradient over κ and m")
     gap = arrays["published_w"] - arrays["exact_w"]
-    mesh = panels[0].pcolormesh(kappa, m, gap, cmap="PuOr", norm=TwoSlopeNorm(0, -0.6, 0.1), shading="nearest")
-    figure.colorbar(mesh, ax=panels[0])
-    lines = panels[0].contour(kappa, m, gap, levels=[-0.4, -0.2, -0.1, -0.02], colors="black", linewidths=0.8)
-    panels[0].clabel(lines, fontsize=8)
-    panels[0].set_title("E[w] of its samples − E[w] of the vMF")
-    for axes, name, title in (
-        (panels[1], "published_slope", "gradient, published / exact"),
-        (panels[2], "uncorrected_slope", "gradient, exact sampler uncorrected / exact"),
+    published, uncorrected = (arrays[name] / arrays["exact_slope"] for name in ("published_slope", "uncorrected_slope"))
+    gaps, ratios = [-0.4, -0.2, -0.1, -0.02], [0.6, 0.8, 0.95, 1.05, 1.5]
+    near = (kappa >= 9.5) & (kappa <= 11.5)
+    for axes, values, norm, levels, title in (
+        (panels[0, 0], gap, TwoSlopeNorm(0, -0.6, 0.1), gaps, "E[w] of its samples − E[w] of the vMF"),
+        (panels[0, 1], published, TwoSlopeNorm(1, 0, 2), ratios, "gradient, published / exact"),
+        (panels[1, 0], published[:, near], TwoSlopeNorm(1, 0, 2), None, "the same around the blend"),
+        (panels[1, 1], uncorrected, TwoSlopeNorm(1, 0, 2), ratios, "gradient, exact sampler uncorrected / exact"),
     ):
-        ratio = arrays[name] / arrays["exact_slope"]
-        mesh = axes.pcolormesh(kappa, m, ratio, cmap="PuOr", norm=TwoSlopeNorm(1, 0, 2), shading="nearest")
-        figure.colorbar(mesh, ax=axes, extend="both")
-        lines = axes.contour(kappa, m, ratio, levels=[0.6, 0.8, 0.95, 1.05, 1.5], colors="black", linewidths=0.6)
-        axes.clabel(lines, fontsize=8)
-        wrong = np.ma.masked_where(ratio > 0, np.ones_like(ratio))
-        if wrong.count():
-            axes.pcolor(kappa, m, wrong, hatch="////", alpha=0, shading="nearest")
-            axes.text(0.97, 0.05, "hatched strip: wrong sign", ha="right", transform=axes.transAxes)
-        axes.set_title(title)
-    for axes in panels:
-        axes.set(xscale="log", yscale="log", xlabel="κ")
-        axes.axvline(10, color="black", linewidth=0.8, linestyle=":")
-    panels[0].set_ylabel("m")
+        shown = kappa[near] if levels is None else kappa
+        mesh = axes.pcolormesh(shown, m, values, cmap="PuOr", norm=norm, shading="nearest")
+        figure.colorbar(mesh, ax=axes, extend="neither" if values is gap else "both")
+        axes.set(title=title, xlabel="κ", yscale="log", xscale="linear" if levels is None else "log")
+        if levels is not None:
+            axes.axvline(10, color="black", linewidth=0.8, linestyle=":")
+            # Contours along the blend would hide it, and m = 3, which has no fault, breaks them.
+            for side in (kappa < 10, kappa > 11):
+                part = np.ix_(m > 3, side)
+                lines = axes.contour(kappa[side], m[m > 3], values[part], levels, colors="black", linewidths=0.7)
+                axes.clabel(lines, fontsize=8)
+    wrong = np.ma.masked_where(published[:, near] > 0, published[:, near])
+    if wrong.count():
+        look = {"cmap": ListedColormap(["none"]), "hatch": "///", "edgecolor": "white", "linewidth": 0}
+        panels[1, 0].pcolor(kappa[near], m, wrong, shading="nearest", **look)
+        look = {"facecolor": "white", "edgecolor": "black"}
+        panels[1, 0].text(10.5, 150, "wrong sign", ha="center", va="center", bbox=look)
+        arrow = {"arrowstyle": "->"}
+        panels[0, 1].annotate("wrong sign", (10.5, 20), (300, 7), arrowprops=arrow, ha="center", va="center")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("m")
     return figure
 
 
 def bessel_errors(arrays: dict[str, np.ndarray], part: int) -> Figure:
     """Relative error of the KL divergence (part 0) or its gradient (1): each cell its power of ten, a cross if none."""
-    figure, panels = plt.subplots(2, 3, figsize=(12.5, 7), layout="constrained", sharex=True, sharey=True)
+    figure, panels = plt.subplots(2, 4, figsize=(13.5, 7), layout="constrained", sharex=True, sharey=True)
     figure.suptitle(f"Relative error of the {('KL divergence', 'gradient of the KL divergence')[part]}, powers of ten")
-    for axes, name, error in zip(panels.flat, vmf_checks.WAYS, arrays["error"][..., part], strict=True):
+    *shown_in, empty = panels.flat
+    empty.remove()
+    panels[0, -1].tick_params(labelbottom=True)  # nothing below it says so
+    for axes, name, error in zip(shown_in, vmf_checks.WAYS, arrays["error"][..., part], strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.log10(np.maximum(np.abs(error), 1e-16))
         shown = np.ma.masked_invalid(np.where(np.isfinite(error), size, np.nan))
@@ -138,7 +151,6 @@ def bessel_errors(arrays: dict[str, np.ndarray], part: int) -> Figure:
         axes.set_title(name, fontsize=10)
         axes.set_xticks(range(len(arrays["kappa"])), [f"{k:g}" for k in arrays["kappa"]])
         axes.set_yticks(range(len(arrays["m"])), arrays["m"])
-    for axes in panels[-1]:
         axes.set_xlabel("κ")
     for axes in panels[:, 0]:
         axes.set_ylabel("m")

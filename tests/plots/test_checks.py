@@ -49,20 +49,28 @@ def test_noise_of_power_spherical_is_relative_to_its_own_gradient(home, gradient
     plots.save(figure, "name", PLACE)
 
 
-def test_the_map_has_three_panels_and_says_where_the_sign_is_wrong(home):
-    figure = plots.sampler_map(vmf_checks.sampler(SMOKE, 0, "cpu"))
+def test_the_map_hatches_where_the_sign_is_wrong(home):
+    arrays = vmf_checks.sampler(SMOKE, 0, "cpu")
+    figure = plots.sampler_map(arrays)
+    blend = figure.axes[2]
+    assert blend.get_title() == "the same around the blend"
+    (hatched,) = [collection for collection in blend.collections if collection.get_hatch()]
+    near = (arrays["kappa"] >= 9.5) & (arrays["kappa"] <= 11.5)
+    wrong = arrays["published_slope"][:, near] < 0
+    assert wrong.any() and hatched.get_array().count() == wrong.sum() < wrong.size
+    assert hatched.get_alpha() is None and (hatched.get_edgecolor() == 1).all()  # to be seen: white on dark brown
     said = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert said.count("hatched strip: wrong sign") == 1
+    assert said.count("wrong sign") == 2
     plots.save(figure, "name", PLACE)
 
 
 def test_errors_are_powers_of_ten_and_crosses(home):
-    error = np.full((6, 9, 6, 2), 1e-7)
+    error = np.full((7, 9, 6, 2), 1e-7)
     error[0, 0, 0], error[1, 0, 0], error[2, 0, 0] = np.nan, np.inf, 0.9
     largest = np.array(400)
     arrays = {"error": error, "m": np.arange(9), "kappa": np.arange(6), "largest": largest}
     figure = plots.bessel_errors(arrays, 0)
-    assert [axes.texts[0].get_text() for axes in figure.axes] == ["×", "×", "0", "−7", "−7", "−7"]
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["×", "×", "0", *["−7"] * 4]
     plots.save(figure, "name", PLACE)
     arrays |= {"frontier_kappa": np.array([1.0, 2.0]), "frontier": np.array([[[40, 30], [401, 60]]] * 3)}
     figure = plots.bessel_frontier(arrays)

@@ -1,0 +1,37 @@
+"""Each fault shows, and by as much as it was found to before (facts.md)."""
+
+import math
+
+import pytest
+from scipy import special
+
+from svae_repro.further_faults import further_faults
+
+FAULTS = further_faults()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.where}: {f.check}")
+def test_what_is_found_is_not_what_should_be(fault):
+    assert not abs(fault.found - fault.should_be) <= 1e-6 + 0.01 * abs(fault.should_be)  # nor is NaN
+    assert math.isfinite(fault.should_be) and fault.fault
+
+
+def test_sizes():
+    found = {fault.check: fault.found for fault in FAULTS}
+    assert 1e-6 < found["median distance from the sphere, any μ"] < 3e-5
+    assert 3e-3 < found["largest one, μ 0.001 rad from e1"] < 0.1
+    assert math.isnan(found["KL at κ = 0, m = 5"]) and found["log-densities of 4 points by torch's Independent"] == 1
+    assert found["equal to the paper's in all digits"] == 18
+    assert found["mean of μ·z, κ = 1"] == pytest.approx(math.exp(-0.5), abs=5e-3)  # of the wrapped normal
+    assert 3e-4 < found["d(x, x) in float32, radius 1, largest"] < 2e-3
+    assert found["d(x, x) in float32, radius 8: % NaN"] > 10 and found["d(x, x) in float64, radius 3: % NaN"] > 10
+    assert found["% of the validation edges in it"] == 100
+
+
+def test_what_should_be():
+    right = {fault.check: fault.should_be for fault in FAULTS}
+    assert right["mean of μ·z, κ = 1"] == pytest.approx(special.i1(1) / special.i0(1))
+    # A vMF of kappa = 10 in R^1000 is almost uniform: the entropy of the uniform less kappa^2 / (2 m)
+    entropy = right["entropy of `vonmises_fisher`, m = 1000, κ = 10"]
+    uniform = math.log(2) + 500 * math.log(math.pi) - special.gammaln(500)
+    assert entropy == pytest.approx(uniform - 100 / 2000, abs=1e-3)
