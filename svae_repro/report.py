@@ -214,7 +214,9 @@ class _Links:
             return f"{path.removesuffix('.ipynb')}.html{mark}{fragment}"
         file = Path(os.path.normpath(paths.REPOSITORY / "notebooks" / path))
         if file.is_relative_to(paths.REPOSITORY / "figures"):
-            return self.figure(paths.root() / file.relative_to(paths.REPOSITORY))
+            # The text names the paper preset's figure; where this run has drawn its own, that is meant.
+            drawn = [folder / file.name for folder in self.folders if (folder / file.name).exists()]
+            return self.figure((drawn or [paths.root() / file.relative_to(paths.REPOSITORY)])[0])
         return os.path.relpath(file, self.folder) + mark + fragment if file.exists() else link
 
     def figure(self, file: Path) -> str:

@@ -49,7 +49,15 @@ from .pages import hyperboloid_page, sphere_page
 from .qm9 import qm9_circles, qm9_error_distribution, qm9_losses, qm9_matrices, qm9_molecule, qm9_ranges, qm9_scores
 from .rejection import acceptance, envelopes, rejection_animation
 from .vgae import graph_latents, link_prediction, paired_differences
-from .vmf import algorithm, soap_bubble, sphere_pairs, sphere_scatter_page, surface_area, von_mises
+from .vmf import (
+    algorithm,
+    soap_bubble,
+    sphere_pairs,
+    sphere_scatter_page,
+    surface_area,
+    von_mises,
+    walk_through,
+)
 
 __all__ = [
     "ESTIMATOR_STYLES",
@@ -121,6 +129,7 @@ __all__ = [
     "unit_square",
     "validation_curves",
     "von_mises",
+    "walk_through",
     "wrapped_normal_density",
     "wrapped_normal_steps",
 ]

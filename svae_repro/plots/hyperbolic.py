@@ -106,12 +106,13 @@ def transport_animation(
         turned: for both, the angle (degrees) by which the vector has turned when it is back; shown at the end.
         rays: points of a tangent plane of H^2 [T, N, 3], ``ends``: where the exponential map takes them.
     """
-    figure = plt.figure(figsize=(7, 2.6))
-    figure.subplots_adjust(0.01, 0, 0.99, 0.85, wspace=0.02)  # a layout found anew for each frame would tremble
+    figure = plt.figure(figsize=(7, 2.8))
+    figure.suptitle("Parallel transport and the exponential map", y=0.98)
+    figure.subplots_adjust(0.01, 0, 0.99, 0.78, wspace=0.02)  # a layout found anew for each frame would tremble
     scenes = _panels(figure, "333")
     moving = []
     for surface, axes, (name, (points, _)) in zip((_ball, _sheet), scenes, loops.items(), strict=False):
-        surface(axes, 1.6)
+        surface(axes, 1.6, zoom=1.2)  # the vector sticks out
         axes.plot(*_upright(points), color="black", linewidth=1, zorder=5)
         axes.set_title(f"transport on {name}", fontsize=10)
         moving.append(axes.plot([], [], [], "-", color=ORANGE, linewidth=3, zorder=12)[0])
@@ -247,15 +248,15 @@ def _unit_disc(axes: Axes) -> None:
     axes.set_axis_off()
 
 
-def _sheet(axes: Axes, radius: float) -> None:
+def _sheet(axes: Axes, radius: float, zoom: float = 1.45) -> None:
     angle, r = np.meshgrid(np.linspace(0, 2 * math.pi, 49), np.linspace(0, radius, 13))
-    _wires(axes, (np.sinh(r) * np.cos(angle), np.sinh(r) * np.sin(angle), np.cosh(r)))
+    _wires(axes, (np.sinh(r) * np.cos(angle), np.sinh(r) * np.sin(angle), np.cosh(r)), zoom)
 
 
-def _ball(axes: Axes, radius: float) -> None:
+def _ball(axes: Axes, radius: float, zoom: float = 1.45) -> None:
     """The unit sphere; ``radius`` is not needed, the others are drawn as far as that."""
     angle, r = np.meshgrid(np.linspace(0, 2 * math.pi, 49), np.linspace(0, math.pi, 25))
-    _wires(axes, (np.sin(r) * np.cos(angle), np.sin(r) * np.sin(angle), np.cos(r)))
+    _wires(axes, (np.sin(r) * np.cos(angle), np.sin(r) * np.sin(angle), np.cos(r)), zoom)
 
 
 def _flat(axes: Axes, radius: float) -> None:
@@ -263,10 +264,10 @@ def _flat(axes: Axes, radius: float) -> None:
     _wires(axes, (x, y, np.zeros_like(x)))
 
 
-def _wires(axes: Axes, surface: tuple) -> None:
+def _wires(axes: Axes, surface: tuple, zoom: float = 1.45) -> None:
     axes.plot_wireframe(*surface, color=GREY, linewidth=0.3, rcount=5, ccount=12)
     limits = [(part.min(), part.max() + 0.5) for part in surface]  # one unit is as long on all three axes
     axes.set(**dict(zip(("xlim", "ylim", "zlim"), limits, strict=True)))
-    axes.set_box_aspect([high - low for low, high in limits], zoom=1.45)
+    axes.set_box_aspect([high - low for low, high in limits], zoom=zoom)
     axes.set_axis_off()
     axes.view_init(28, -60)
