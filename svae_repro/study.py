@@ -113,6 +113,8 @@ def run(
     device = resolve_device(device)
     if backend not in BACKENDS:
         raise UserError(f"unknown back end {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if minutes is not None and not minutes >= 0:
+        raise UserError(f"--minutes must not be negative, got {minutes:g}")
     if fresh and minutes is not None:
         raise UserError("--fresh starts anew every time and --minutes stops it: leave out one of them")
     if jobs is None:

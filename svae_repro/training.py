@@ -123,7 +123,7 @@ def fit(
         optimiser.step()
 
     step = CapturedStep(take_step, generators) if on_gpu else take_step
-    last_save = time.monotonic()
+    saved, last_save = state.epoch, time.monotonic()
     while state.epoch < schedule.max_epochs and not all(state.stopped):
         started = time.monotonic()
         state.epoch += 1
@@ -144,9 +144,11 @@ def fit(
         out_of_time = deadline is not None and time.monotonic() > deadline
         if checkpoint is not None and (out_of_time or time.monotonic() - last_save > CHECKPOINT_SECONDS):
             state.save()
-            last_save = time.monotonic()
+            saved, last_save = state.epoch, time.monotonic()
         if out_of_time:
             raise OutOfTime
+    if checkpoint is not None and saved < state.epoch:
+        state.save()  # what is killed while it scores the model need not train it again
     return state.finish()
 
 

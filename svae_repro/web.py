@@ -16,13 +16,13 @@ nav, .note { color: #555; font-size: .9rem; }
 nav { padding: .75rem 0; border-bottom: 1px solid #ccc; }
 img { max-width: 100%; height: auto; }
 .scroll, pre { overflow-x: auto; }
-.formula { display: inline-block; max-width: 100%; overflow-x: auto; overflow-y: hidden; vertical-align: middle; }
-.formula.block { display: block; }
+p, ul, ol { overflow-x: auto; overflow-y: hidden; } /* for formulas wider than a phone */
+.formula.block { display: block; overflow-x: auto; overflow-y: hidden; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top; }
-pre { font-size: .85rem; line-height: 1.4; }
+pre { font-size: .85rem; line-height: 1.4; white-space: pre-wrap; }
 summary { cursor: pointer; color: #555; font-size: .85rem; }
-details pre { background: #f6f6f6; padding: .75rem; margin: .25rem 0; }
+details pre { background: #f6f6f6; padding: .75rem; margin: .25rem 0; white-space: pre; }
 .standin { background: #fff3cd; border: 2px solid #8a6d00; padding: .5rem 1rem; }
 figure { margin: 1rem 0; }
 """

@@ -43,6 +43,7 @@ RUN = ["run", "mnist_vae", "--preset", "smoke", "--data", "standin"]
         ([*RUN, "--jobs", "two"], "two"),
         ([*RUN, "--lockstep", "0"], "--lockstep"),
         ([*RUN, "--minutes", "soon"], "soon"),
+        ([*RUN, "--minutes=-1"], "-1"),
         ([*RUN, "--pres", "smoke"], "--pres"),
         ([*RUN, "circle"], "circle"),
         (["run"], "experiment"),

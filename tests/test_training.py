@@ -256,6 +256,14 @@ def test_checkpoints_are_kept_up_to_date_while_training(tmp_path, monkeypatch):
     assert len(epochs) > 3 and all(stored == epoch - 1 for epoch, stored in epochs)
 
 
+def test_what_is_killed_after_the_training_need_not_train_again(tmp_path):
+    path, epochs = tmp_path / "it.ckpt", []
+    first = train("e2", [0], checkpoint=path)  # over before a periodic checkpoint is due
+    again = train("e2", [0], checkpoint=path, report=epochs.append)
+    assert epochs == []
+    assert_same(*first, *again)
+
+
 def shorten(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])

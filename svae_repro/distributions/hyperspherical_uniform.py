@@ -4,13 +4,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from .noise import Generators, draw
-from .sphere import log_surface_area, unit_vector
+from .points import OnManifold, unit_vector
+from .sphere import log_surface_area
 
 
-class HypersphericalUniform(Distribution):
+class HypersphericalUniform(OnManifold):
     """Uniform distribution on the unit sphere S^(m-1) in R^m.
 
     Args:

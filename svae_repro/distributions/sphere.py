@@ -1,4 +1,4 @@
-"""What distributions on the unit sphere share: support, area, symmetry about an axis, points at an angle from it."""
+"""What distributions on the unit sphere share: area, symmetry about an axis, points at an angle from it."""
 
 import math
 from collections.abc import Callable
@@ -10,20 +10,7 @@ from torch.distributions import Distribution, constraints
 from torch.distributions.utils import lazy_property
 
 from .noise import Generators, draw
-
-
-class UnitVector(constraints.Constraint):
-    """Vectors of length one, to the precision that normalising in their dtype leaves."""
-
-    is_discrete = False
-    event_dim = 1
-
-    def check(self, value: Tensor) -> Tensor:
-        tolerance = 100 * torch.finfo(value.dtype).eps * max(1.0, math.sqrt(value.shape[-1]))
-        return (value.norm(dim=-1) - 1).abs() <= tolerance
-
-
-unit_vector = UnitVector()
+from .points import OnManifold, require, unit_vector
 
 
 def log_surface_area(m: int) -> float:
@@ -31,7 +18,7 @@ def log_surface_area(m: int) -> float:
     return math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2)
 
 
-class Axial(Distribution):
+class Axial(OnManifold):
     """A distribution on S^(m-1) that is symmetric about ``loc`` and the narrower the greater kappa.
 
     A subclass defines ``_log_normalizer``, an object whose ``legendre`` is kappa F' - F of its log-normaliser F
@@ -91,10 +78,7 @@ class Axial(Distribution):
 def _validate(loc: Tensor, concentration: Tensor) -> None:
     if loc.dim() == 0 or loc.shape[-1] < 2:
         raise ValueError(f"loc must have shape [..., m] with m >= 2, got {list(loc.shape)}")
-    wrong = ~unit_vector.check(loc)
-    if wrong.any():
-        length = loc.norm(dim=-1)[wrong][0].item()
-        raise ValueError(f"loc must be of unit length, found length {length:.6g}: divide it by its norm")
+    require(unit_vector, loc, "loc")
     wrong = ~(concentration >= 0) | concentration.isinf()
     if wrong.any():
         raise ValueError(f"concentration must be a finite number >= 0, found {concentration[wrong][0].item():.6g}")

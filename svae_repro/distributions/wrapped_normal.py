@@ -9,24 +9,10 @@ from torch.distributions import Distribution, constraints
 
 from .. import hyperboloid
 from .noise import Generators, draw
+from .points import OnManifold, hyperboloid_point, require
 
 
-class HyperboloidPoint(constraints.Constraint):
-    """Points of the hyperboloid -x0^2 + x1^2 + ... + xn^2 = -1 with x0 > 0, to the precision of their dtype."""
-
-    is_discrete = False
-    event_dim = 1
-
-    def check(self, value: Tensor) -> Tensor:
-        time = (1 + value[..., 1:].double().square().sum(-1)).sqrt()
-        tolerance = 100 * torch.finfo(value.dtype).eps
-        return ((value[..., 0] - time).abs() <= tolerance * time) & time.isfinite()
-
-
-hyperboloid_point = HyperboloidPoint()
-
-
-class WrappedNormal(Distribution):
+class WrappedNormal(OnManifold):
     """Normal tangent vectors at the origin, transported to ``loc`` and wrapped onto the hyperboloid H^n.
 
     z = exp_loc(PT(v)) with v ~ N(0, diag(scale^2)) at the origin. Its density relative to the volume of H^n is that of
@@ -121,10 +107,7 @@ def _validate(loc: Tensor, scale: Tensor) -> None:
     if loc.dim() == 0 or loc.shape[-1] < 2 or scale.dim() == 0 or scale.shape[-1] != loc.shape[-1] - 1:
         shapes = f"{list(loc.shape)} and {list(scale.shape)}"
         raise ValueError(f"loc and scale must have shapes [..., n+1] and [..., n] with n >= 1, got {shapes}")
-    wrong = ~hyperboloid_point.check(loc)
-    if wrong.any():
-        product = hyperboloid.inner(loc, loc)[wrong][0].item()
-        raise ValueError(f"loc must be on the hyperboloid, where <x, x> = -1 and x0 > 0, found <x, x> = {product:.6g}")
+    require(hyperboloid_point, loc, "loc")
     wrong = ~(scale > 0) | scale.isinf()
     if wrong.any():
         raise ValueError(f"scale must be a finite number > 0, found {scale[wrong][0].item():.6g}")

@@ -47,7 +47,7 @@ def test_shapes_and_dtype(batch):
 
 def test_default_dtype_and_support():
     assert HypersphericalUniform(3).sample().dtype == torch.get_default_dtype()
-    with pytest.raises(ValueError, match="support"):
+    with pytest.raises(ValueError, match="unit length"):
         HypersphericalUniform(3).log_prob(torch.ones(3))
 
 

@@ -596,7 +596,7 @@ def test_expand_keeps_law_and_validation():
     assert (p.batch_shape, p.event_shape) == ((2, 5), (3,))
     assert p.rsample((7,)).shape == (7, 2, 5, 3)
     assert torch.equal(p.entropy(), VonMisesFisher(directions(3), tensor(1, 2, 3, 4, 5)).entropy().expand(2, 5))
-    with pytest.raises(ValueError, match="support"):
+    with pytest.raises(ValueError, match="unit length"):
         p.log_prob(tensor(1, 1, 0))
 
 

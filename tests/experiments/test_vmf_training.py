@@ -96,6 +96,8 @@ def test_claims_say_whether_the_log_likelihood_moves():
     assert [verdict for _, verdict, _ in found] == ["does not move", "moves", "open"]
     assert "d=5: -2.00 ± 0.08 (n=4)" in found[1][2]
     assert [verdict for _, verdict, _ in claims(results({}))] == ["open"] * 3
+    # Two runs that differ so much show nothing, which is not to say that there is nothing.
+    assert claims(results({"published": [-4.0, -40.0]}))[1][1] == "open"
 
 
 def test_the_exact_cells_of_the_paper_preset_come_from_table_1(home, monkeypatch):

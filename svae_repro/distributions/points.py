@@ -1,0 +1,62 @@
+"""Points on a manifold: the constraints that describe them, and the one line that says what is wrong with a point."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from .. import hyperboloid
+
+
+class UnitVector(constraints.Constraint):
+    """Vectors of length one, to the precision that normalising in their dtype leaves."""
+
+    is_discrete = False
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        tolerance = 100 * torch.finfo(value.dtype).eps * max(1.0, math.sqrt(value.shape[-1]))
+        return (value.norm(dim=-1) - 1).abs() <= tolerance
+
+    @staticmethod
+    def fault(point: Tensor) -> str:
+        return f"must be of unit length, found length {point.norm().item():.6g}: divide it by its norm"
+
+
+class HyperboloidPoint(constraints.Constraint):
+    """Points of the hyperboloid -x0^2 + x1^2 + ... + xn^2 = -1 with x0 > 0, to the precision of their dtype."""
+
+    is_discrete = False
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        time = (1 + value[..., 1:].double().square().sum(-1)).sqrt()
+        tolerance = 100 * torch.finfo(value.dtype).eps
+        return ((value[..., 0] - time).abs() <= tolerance * time) & time.isfinite()
+
+    @staticmethod
+    def fault(point: Tensor) -> str:
+        product, x0 = hyperboloid.inner(point, point).item(), point[0].item()
+        found = f"found <x, x> = {product:.6g} and x0 = {x0:.6g}"
+        return f"must be on the hyperboloid, where <x, x> = -1 and x0 > 0, {found}"
+
+
+unit_vector = UnitVector()
+hyperboloid_point = HyperboloidPoint()
+
+
+def require(constraint: UnitVector | HyperboloidPoint, points: Tensor, name: str) -> None:
+    """Raise a ValueError of one line about the first of ``points`` [..., m] that is not on the manifold."""
+    wrong = ~constraint.check(points)
+    if wrong.any():
+        raise ValueError(f"{name} {constraint.fault(points[wrong][0])}")
+
+
+class OnManifold(Distribution):
+    """A distribution over points of a manifold, whose ``support`` is one of the constraints here."""
+
+    def _validate_sample(self, value: Tensor) -> None:
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(f"value must have shape [..., {self.event_shape[0]}], got {list(value.shape)}")
+        require(self.support, value, "value")
