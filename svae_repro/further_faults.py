@@ -5,7 +5,10 @@ float32 and the libraries SciPy and torch-geometric in the versions that are ins
 """
 
 import math
+import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -158,10 +161,21 @@ def _ring(nodes: int) -> Tensor:
     return torch.cat([torch.stack([one, one.roll(-1)]), torch.stack([one.roll(-1), one])], 1)
 
 
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """torch-geometric takes no generator: it draws from torch's and from Python's own, which are as before behind."""
+    state = random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        yield
+    random.setstate(state)
+
+
 def _validation_edges() -> Fault:
-    torch.manual_seed(0)  # torch-geometric takes no generator
     split = RandomLinkSplit(0.2, 0.2, is_undirected=True, add_negative_train_samples=False)
-    _, validation, test = split(Data(x=torch.zeros(100, 1), edge_index=_ring(100)))
+    with _seeded():
+        _, validation, test = split(Data(x=torch.zeros(100, 1), edge_index=_ring(100)))
     held_out = validation.edge_label_index[:, validation.edge_label == 1].T.tolist()
     seen = {tuple(edge) for edge in test.edge_index.T.tolist()}
     share = 100 * sum(tuple(edge) in seen for edge in held_out) / len(held_out)
@@ -175,8 +189,8 @@ def _validation_edges() -> Fault:
 def _resampled_negatives() -> Fault:
     g = torch.Generator().manual_seed(0)
     z, edges = torch.randn(100, 4, generator=g), _ring(100)
-    torch.manual_seed(0)
-    losses = torch.stack([GAE(torch.nn.Identity()).recon_loss(z, edges) for _ in range(50)])
+    with _seeded():
+        losses = torch.stack([GAE(torch.nn.Identity()).recon_loss(z, edges) for _ in range(50)])
     where = f"torch-geometric {metadata.version('torch_geometric')}"
     fault = "GAE.recon_loss draws one non-edge for each edge, not all pairs weighted"
     return Fault(where, fault, "standard deviation of 50 losses of one embedding", losses.std().item(), 0)

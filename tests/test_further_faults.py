@@ -1,8 +1,10 @@
 """Each fault shows, and by as much as it was found to before (facts.md)."""
 
 import math
+import random
 
 import pytest
+import torch
 from scipy import special
 
 from svae_repro.further_faults import further_faults
@@ -35,3 +37,9 @@ def test_what_should_be():
     entropy = right["entropy of `vonmises_fisher`, m = 1000, κ = 10"]
     uniform = math.log(2) + 500 * math.log(math.pi) - special.gammaln(500)
     assert entropy == pytest.approx(uniform - 100 / 2000, abs=1e-3)
+
+
+def test_they_are_the_same_twice_and_leave_the_global_generators_alone():
+    before = torch.random.get_rng_state(), random.getstate()
+    assert str(further_faults()) == str(FAULTS)
+    assert torch.equal(torch.random.get_rng_state(), before[0]) and random.getstate() == before[1]

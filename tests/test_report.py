@@ -56,13 +56,16 @@ def quick(home) -> Path:
     """The notebooks of a quick run: one on real data, one on a stand-in with a figure and an interactive page."""
     wide = "| " + " | ".join(["a_long_name_of_a_column"] * 9) + " |\n" + "| --- " * 9 + "|"
     formula = r"$$\log p(x) \approx \log \frac1K \sum_k \frac{p(x \mid z_k)\, p(z_k)}{q(z_k \mid x)}$$"
-    text = new_markdown_cell(f"# The first\n\nNext: [two](02_second.ipynb#results).\n\n{wide}\n\n{formula}")
+    moving = "![a moving figure](../figures/paper/01_moving.gif)"
+    text = new_markdown_cell(f"# The first\n\nNext: [two](02_second.ipynb#results).\n\n{moving}\n\n{wide}\n\n{formula}")
     code = new_code_cell("print('x' * 200)", outputs=[new_output("stream", text="x" * 200 + "\n")])
     executed(home / "results/quick/notebooks", "01_first", "real (circle)", text, code)
 
     points = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float16)
     results = Results("mnist_vae", "quick", True, [], 4)
     plots.save_page(plots.sphere_page(points, (np.arange(60) % 3).astype(np.uint8)), "02_sphere", results)
+    (paths.figures("quick") / "01_moving.gif").parent.mkdir(parents=True)
+    (paths.figures("quick") / "01_moving.gif").write_bytes(base64.b64decode(PIXEL))
     figure = new_output("display_data", {"image/png": PIXEL, "text/plain": "<Figure>"})
     said = new_output("stream", text="to turn: figures/quick-standin/02_sphere.html (open it)\n")
     executed(
@@ -94,6 +97,11 @@ def test_links_captions_and_warnings(quick: Path):
     assert all("Quick preset" in text for text in (start, first, second))
     for link in ("01_first.html", "02_second.html", "figures/quick-standin/02_sphere.html"):
         assert f'href="{link}"' in start
+
+
+def test_a_figure_of_the_text_is_the_one_this_run_has_drawn(quick: Path):
+    assert 'src="figures/quick/01_moving.gif"' in (quick.parent / "01_first.html").read_text()
+    assert sorted(folder.name for folder in (quick.parent / "figures").iterdir()) == ["quick", "quick-standin"]
 
 
 def test_a_broken_page_is_named(browser, quick: Path):

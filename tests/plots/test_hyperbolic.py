@@ -94,6 +94,9 @@ def test_the_animation_moves_the_vector_and_says_how_far_it_turned(home):
     assert drawn(exponential.lines[1]) == pytest.approx(upright(rings[1, 4]))
     assert sheet.get_title() == "H²: turned by −45°"
     plots.save_animation(figure, moving, "gif", PLACE)
+    title, *others = (text.get_window_extent() for text in (figure._suptitle, *(axes.title for axes in figure.axes)))
+    assert figure.get_suptitle().endswith("map (smoke preset)")
+    assert not any(title.overlaps(other) for other in others)
 
 
 def test_the_animation_is_the_same_twice(home):

@@ -71,11 +71,33 @@ def test_the_page_has_a_scene_for_each_concentration_and_is_the_same_twice(home)
     assert file.read_text() == first and "https://" not in first
 
 
-def test_the_steps_of_the_algorithm(home):
-    w = np.linspace(-1, 1, 40)
-    figure = plots.algorithm(on_sphere(40, 2), w, on_sphere(40), on_sphere(40), np.array([0.0, 0, 1]))
-    assert [axes.name for axes in figure.axes] == ["rectilinear", "rectilinear", "3d", "3d"]
-    assert sum(bar.get_height() for bar in figure.axes[1].patches) == 40
+def test_the_steps_of_the_algorithm_and_the_mirror(home):
+    loc, local, first = np.array([-1.0, 2, 2]) / 3, on_sphere(40), np.array([1.0, 0, 0])
+    normal = (first - loc) / np.linalg.norm(first - loc)
+    z = local - 2 * (local @ normal)[:, None] * normal
+    figure = plots.algorithm(on_sphere(40, 2), np.linspace(-1, 1, 40), local, z, loc)
+    panels = {axes.get_title()[0]: axes for axes in figure.axes}
+    assert [panels[step].name for step in "123456"] == ["rectilinear"] * 2 + ["3d"] * 2 + ["rectilinear", "3d"]
+    assert sum(bar.get_height() for bar in panels["2"].patches) == 40
+    _, before, image = panels["5"].lines[:3]
+    assert before.get_xdata() == pytest.approx(-np.array(image.get_xdata()))  # the mirror is the line x = 0
+    assert before.get_ydata() == pytest.approx(image.get_ydata())
+    pairs = [np.array(line.get_data_3d()) for line in panels["4"].lines if line.get_linestyle() == ":"]
+    assert len(pairs) == 6 and all(abs(normal @ pair.mean(1)) < 1e-12 for pair in pairs)  # halved by the mirror
+    assert before.get_marker() != image.get_marker()
+    plots.save(figure, "name", PLACE)
+
+
+def test_the_walk_through_scales_what_lies_across(home):
+    z = on_sphere(50)
+    grid = np.linspace(-1, 1, 9)
+    figure = plots.walk_through(z[:, 0], z[:, 1:], grid, np.full(9, 0.5), z[:, :2])
+    _, projected, scaled, angles, _, _ = figure.axes
+    assert np.array(projected.lines[0].get_data()) == pytest.approx(z[:, 1:].T)
+    ends = np.array(scaled.lines[-1].get_data())
+    assert np.hypot(*ends) == pytest.approx(np.ones(40))
+    assert (ends.T * z[:40, 1:]).sum(1) == pytest.approx(np.linalg.norm(z[:40, 1:], axis=1))
+    assert sum(bar.get_height() for bar in angles.patches) * 15 == pytest.approx(1)  # bars 15 degrees wide
     plots.save(figure, "name", PLACE)
 
 
