@@ -73,8 +73,10 @@ def _counted(words: Counter) -> str:
 
 
 def _overall(words: Counter) -> str:
-    """One word for several claims: theirs if they agree, "open" if any is, otherwise "partly"."""
-    return next(iter(words)) if len(words) == 1 else "open" if "open" in words else "partly"
+    """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly"."""
+    if len(words) == 1:
+        return next(iter(words))
+    return "open" if "open" in words else "not shown" if words.keys() <= {"no", "not shown"} else "partly"
 
 
 def _weighed(results: Results, word: str, reason: str, runs: str) -> tuple[str, str, str]:

@@ -23,6 +23,8 @@ def line(text: str, item: str) -> list[str]:
         (["not reproduced"] * 2, "not reproduced"),
         (["reproduced", "not reproduced"], "partly"),
         (["reproduced", "partly"], "partly"),
+        (["yes", "no", "not shown"], "partly"),
+        (["no", "not shown"], "not shown"),
         (["reproduced", "open"], "open"),
         (["does not move"], "does not move"),
     ],

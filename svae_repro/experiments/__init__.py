@@ -20,6 +20,7 @@ NAMES = (
     "blog_lfw",
     "blog_qm9",
     "mixed_curvature",
+    "mixed_dihedrals",
 )
 
 

@@ -27,11 +27,11 @@ from ..data.qm9 import SLOTS, Angles, Dihedrals, load_qm9
 from ..distributions import kl_tangent
 from ..evaluation import angular_error, circular_correlation
 from ..models import VAE
-from ..models.vae import Likelihood, von_mises
-from ..spaces import space
+from ..models.vae import von_mises
+from ..spaces import Hyperboloid, Space, space
 from ..store import Outcome, Results
 from ..study import Job
-from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
+from ..training import EVALUATION, INITIALISATION, Fit, Schedule, fit, run_generators
 from . import blog
 
 
@@ -93,64 +93,67 @@ def configurations(settings: Settings) -> list[dict]:
     ]
 
 
-def likelihood_of(name: str, settings: Settings) -> Likelihood:
-    return von_mises(1.0) if name == "cosine" else von_mises(largest=np.radians(settings.finest) ** -2)
-
-
 def run_cells(job: Job) -> list[Outcome]:
     """Train and score the seeds of one configuration in lockstep."""
-    settings: Settings = job.settings
-    data: Dihedrals = job.data
     d, likelihood, kind = (job.configuration[key] for key in ("d", "likelihood", "model"))
-    latent = space(f"{MODELS[kind][0]}{d}")
+    model, fitted = train_model(job, space(f"{MODELS[kind][0]}{d}"), likelihood, tangent=kind == "h-tangent")
+    return outcomes(job, model, fitted)
+
+
+def train_model(job: Job, latent: Space, likelihood: str, tangent: bool = False) -> tuple[VAE, Fit]:
+    """The seeds of a job trained over ``latent``, each with its best weights; ``tangent`` with the post's KL term."""
+    settings, data = job.settings, job.data
     initial = run_generators(job.seeds, INITIALISATION)
-    model = VAE(latent, 2 * SLOTS, settings.hidden, initial, likelihood_of(likelihood, settings)).to(job.device)
-    train, validation, test = (part.encode().to(job.device) for part in (data.train, data.validation, data.test))
+    of_angles = von_mises(1.0) if likelihood == "cosine" else von_mises(largest=np.radians(settings.finest) ** -2)
+    model = VAE(latent, 2 * SLOTS, settings.hidden, initial, of_angles).to(job.device)
+    train, validation = (part.encode().to(job.device) for part in (data.train, data.validation))
 
     def objective(x, generators):
         """Terms [R, B] of what the model maximises: RE and the KL term."""
-        if kind != "h-tangent":
+        if not tangent:
             return model.elbo_terms(x, generators)
         posterior = model.posterior(x)
         re = model.likelihood(x, model.decode(posterior.rsample(generator=generators)))
         return re, kl_tangent(posterior, latent.prior(x.device, x.dtype))
 
     def loss(index, weight, generators):
-        re, kl = objective(_rows(train, index), generators)
+        re, kl = objective(rows(train, index), generators)
         return (weight * kl - re).mean(1)
 
     def validate(generators):
         re, kl = objective(validation.expand(model.runs, -1, -1), generators)
         return (kl - re).mean(1)
 
-    fitted = fit(
-        model, job.seeds, settings.schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report
-    )
+    schedule = settings.schedule
+    return model, fit(model, job.seeds, schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report)
 
+
+def outcomes(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
+    """The scores on the test molecules and what the figures show, for each run of a trained model."""
+    data, test = job.data, job.data.test.encode().to(job.device)
     generators = run_generators(job.seeds, EVALUATION, device=job.device)
-    scores = evaluation.elbo(model, lambda index: _rows(test, index), len(test), generators)
+    scores = evaluation.elbo(model, lambda index: rows(test, index), len(test), generators)
     with torch.no_grad():
-        modes = evaluation.features(model, lambda index: _rows(test, index), len(test))
+        modes = evaluation.features(model, lambda index: rows(test, index), len(test))
         predicted = direction(model.decode(modes)).cpu()
-        if latent.letter == "h":
+        if isinstance(model.space, Hyperboloid):
             posterior = model.posterior(test.expand(model.runs, -1, -1))
-            scores["KL_tangent"] = kl_tangent(posterior, latent.prior(job.device)).mean(1)
+            scores["KL_tangent"] = kl_tangent(posterior, model.space.prior(job.device)).mean(1)
     constant = constant_error(data.train, data.test)
-    outcomes = []
+    found = []
     for run, seed in enumerate(job.seeds):
         metrics = {name: values[run].item() for name, values in scores.items()}
         errors, arrays = score(data.test, predicted[run])
         metrics |= errors | {"constant_error": constant, "validation_loss": fitted.best_loss[run]}
         metrics |= {"best_epoch": fitted.best_epoch[run], "stopped_epoch": fitted.stopped_epoch[run]}
-        curve = [losses[run] for losses in fitted.validation_curve[: fitted.stopped_epoch[run]]]
-        arrays["validation_curve"] = np.array(curve, np.float32)
+        arrays["validation_curve"] = np.array(fitted.validation_curve, np.float32)[: fitted.stopped_epoch[run], run]
         if seed == 0:
             arrays |= _figure_arrays(data, predicted[run])
-        outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(job.seeds)))
-    return outcomes
+        found.append(Outcome(metrics, arrays, fitted.seconds / len(job.seeds)))
+    return found
 
 
-def _rows(data: Tensor, index: Tensor) -> Tensor:
+def rows(data: Tensor, index: Tensor) -> Tensor:
     """Rows [R, B, F] of ``data`` [N, F] that ``index`` [R, B] names."""
     return data.index_select(0, index.flatten()).view(*index.shape, -1)
 

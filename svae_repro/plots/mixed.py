@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..experiments.mixed_curvature import comparison, model_title
+from .. import experiments
+from ..experiments.mixed import comparison, dimensions, metrics_of, model_title
 from ..store import Results
 
 KINDS = {  # kind of a space -> colours of Okabe and Ito (2008), markers that say the same
@@ -32,11 +33,12 @@ def mixed_gaps(results: Results) -> Figure:
 
     A panel for each dimension; an open marker has a learned curvature. ``results`` holds at least one run.
     """
-    dims = sorted({cell["configuration"]["d"] for cell in results.cells})
+    dims = dimensions(results)
     tables = [comparison(results, d) for d in dims]
     height = 1.4 + 0.4 * max(map(len, tables))
     figure, panels = plt.subplots(1, len(dims), figsize=(6.4 * len(dims), height), layout="constrained", squeeze=False)
-    figure.suptitle("Log-likelihood against the Euclidean space of the same dimension")
+    subject = experiments.load(results.experiment).TITLE
+    figure.suptitle(f"{subject}: LL against the Euclidean space of the same dimension")
     for axes, d, table in zip(panels[0], dims, tables, strict=True):
         euclidean = {c["seed"]: c["metrics"]["LL"] for c in results.where(space=f"e{d}")}
         models = list(zip(table["space"], table["curvature"], strict=True))
@@ -61,11 +63,11 @@ def mixed_factors(results: Results, d: int) -> Figure:
     table = comparison(results, d)
     models = list(zip(table["space"], table["curvature"], strict=True))
     figure, axes = plt.subplots(figsize=(max(6, 1.1 * len(models)), 4.6), layout="constrained")
-    figure.suptitle(f"What the factors are used for, d = {d}")
+    figure.suptitle(f"{experiments.load(results.experiment).TITLE}: what the factors are used for, d = {d}")
     for place, (name, curvature) in enumerate(models):
-        cells = results.where(space=name, curvature=curvature)
         factors = re.findall("[a-z][0-9]+", name)
-        heights = np.mean([_in_order(factors, cell["metrics"]["factor_kl"]) for cell in cells], axis=0)
+        divergences = [metrics["factor_kl"] for metrics in metrics_of(results, (name, curvature))]
+        heights = np.mean([_in_order(factors, values) for values in divergences], axis=0)
         bottom = 0.0
         for factor, height in zip(factors, heights, strict=True):
             look = {"facecolor": KINDS[kind(factor)]["color"], "hatch": HATCHES[factor[0]], "edgecolor": "white"}
@@ -77,7 +79,7 @@ def mixed_factors(results: Results, d: int) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside right center")
     axes.set_xticks(range(len(models)), [model_title(model) for model in models], rotation=30, ha="right")
-    axes.set_ylabel("KL divergence in nats per image")
+    axes.set_ylabel("KL divergence in nats")
     axes.grid(axis="y", alpha=0.3)
     return figure
 

@@ -14,7 +14,7 @@ from svae_repro.store import Results
 
 
 def cell(name, seed, likelihood, divergences, curvature="fixed"):
-    metrics = {"LL": likelihood, "ELBO": likelihood - 2, "KL": sum(divergences), "knn": {"1000": [0.9]}}
+    metrics = {"LL": likelihood, "ELBO": likelihood - 2, "KL": sum(divergences)}
     metrics["factor_kl"] = divergences
     configuration = {"d": space(name).dim, "space": name, "curvature": curvature}
     return {"configuration": configuration, "seed": seed, "metrics": metrics}
