@@ -27,16 +27,17 @@ from .errors import UserError
 from .spaces import Product, Space, space
 
 
-def learnable(name: str, radius: Tensor) -> Space:
+def learnable(name: str, radius: Tensor | float) -> Space:
     """The space called ``name`` in which every sphere and hyperboloid has a radius of its own to learn.
 
     Args:
         name: as for `svae_repro.spaces.space`.
-        radius: where to start, > 0, one for each run [R], or [] for a space without a runs axis.
+        radius: where to start, > 0, one for each run [R], or [] or a float for a space without a runs axis.
 
     Raises:
         UserError: an unknown name, a factor without a curvature to learn, or a radius that is not positive.
     """
+    radius = torch.as_tensor(radius, dtype=None if isinstance(radius, Tensor) else torch.get_default_dtype())
     if not (radius > 0).all() or radius.isinf().any():
         raise UserError(f"a radius must be a finite number > 0, got {radius.tolist()}")
     whole = space(name)
@@ -79,7 +80,7 @@ class Curved(Space):
     def of_run(self, run: int) -> Space:
         return type(self)(self.dim, self.radius[run])
 
-    def posterior(self, params: Tensor) -> "Embedded":
+    def _posterior(self, params: Tensor) -> "Embedded":
         v, raw = params.split([self.dim, self.n_params - self.dim], dim=-1)
         radius = self.radius[..., None, None]
         return Embedded(self._unit_normal(v / radius, softplus(raw) / radius), self)

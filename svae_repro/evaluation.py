@@ -94,7 +94,8 @@ def knn_accuracy(
         labelled, labels: reference points [N, m] and their classes [N].
         points, point_labels: points to classify [M, m] and their true classes [M].
 
-    Ties between classes go to the class whose members rank closer on average.
+    Ties between classes go to the class whose members rank closer on average, and where these are equal too, as in the
+    order a, b, c, b, a, to the lower class number: an arbitrary rule, but one that has no regard to the model.
 
     Raises:
         ValueError: there are fewer labelled points than neighbours.

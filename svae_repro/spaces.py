@@ -63,9 +63,15 @@ class Space(nn.Module, ABC):
     @abstractmethod
     def n_params(self) -> int: ...
 
-    @abstractmethod
     def posterior(self, params: Tensor) -> Distribution:
         """Posterior with batch shape [...] from unconstrained encoder outputs ``params`` [..., n_params]."""
+        if params.shape[-1:] != (self.n_params,):
+            shape = f"[..., {self.n_params}], got {list(params.shape)}"
+            raise ValueError(f"the parameters of a posterior on {self!r} must have shape {shape}")
+        return self._posterior(params)
+
+    @abstractmethod
+    def _posterior(self, params: Tensor) -> Distribution: ...
 
     @abstractmethod
     def prior(self, device=None, dtype=None) -> Distribution:
@@ -123,7 +129,7 @@ class Euclidean(Space):
     def n_params(self) -> int:
         return 2 * self.dim
 
-    def posterior(self, params: Tensor) -> DiagonalNormal:
+    def _posterior(self, params: Tensor) -> DiagonalNormal:
         loc, scale = params.split(self.dim, dim=-1)
         return DiagonalNormal(loc, softplus(scale), validate_args=False)
 
@@ -153,7 +159,7 @@ class Sphere(Space):
     def n_params(self) -> int:
         return self.dim + 2
 
-    def posterior(self, params: Tensor) -> Distribution:
+    def _posterior(self, params: Tensor) -> Distribution:
         direction, raw = params.split([self.dim + 1, 1], dim=-1)
         loc = _Normalise.apply(direction)
         return self.family(loc, softplus(raw.squeeze(-1)) + 1, validate_args=False)
@@ -194,7 +200,7 @@ class Hyperboloid(Space):
     def n_params(self) -> int:
         return 2 * self.dim
 
-    def posterior(self, params: Tensor) -> WrappedNormal:
+    def _posterior(self, params: Tensor) -> WrappedNormal:
         direction, scale = params.split(self.dim, dim=-1)
         return WrappedNormal(_from_tangent(direction), softplus(scale), validate_args=False)
 
@@ -244,7 +250,7 @@ class Product(Space):
     def n_params(self) -> int:
         return sum(f.n_params for f in self.factors)
 
-    def posterior(self, params: Tensor) -> ProductDistribution:
+    def _posterior(self, params: Tensor) -> ProductDistribution:
         parts = params.split([count * f.n_params for f, count in self._groups], dim=-1)
         factors = []
         for (f, count), part in zip(self._groups, parts, strict=True):
@@ -278,6 +284,8 @@ def space(name: str) -> Space:
     Raises:
         UserError: the name is not of that form.
     """
+    if not isinstance(name, str):
+        raise UserError(f"a space is named by a text such as 's2', got {name!r}")
     component = f"([{''.join(LETTERS)}])([1-9][0-9]*)"
     known = re.match(f"(?:{component})*", name)[0]
     if not name or known != name:

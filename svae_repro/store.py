@@ -56,11 +56,19 @@ class Results:
         return [c for c in self.cells if all(c["configuration"].get(k) == v for k, v in condition.items())]
 
     def arrays(self, seed: int = 0, **condition) -> dict[str, np.ndarray] | None:
-        """Arrays of the one cell with that seed and configuration, None if it is missing."""
+        """Arrays of the one cell with that seed and configuration; None if the cell or its file of arrays is missing.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
         for cell in self.where(**condition):
             if cell["seed"] == seed and (file := cell["path"].with_suffix(".npz")).exists():
-                with np.load(file) as stored:
-                    return dict(stored)
+                try:
+                    with np.load(file) as stored:
+                        return dict(stored)
+                except Exception as error:  # whatever NumPy makes of a damaged file
+                    remedy = command(cell["path"], fresh=True)
+                    raise UserError(f"cannot read the arrays {file}: {error}; recompute them: {remedy}") from None
         return None
 
 
@@ -73,9 +81,17 @@ def cell_path(folder: Path, experiment: str, configuration: dict, seed: int) -> 
     return folder / experiment / slug(configuration) / f"seed-{seed}.json"
 
 
+def command(path: Path, fresh: bool = False) -> str:
+    """The command that makes the cell of this `cell_path`; with ``fresh`` although it is there."""
+    folder, experiment, configuration = (path.parents[level].name for level in (2, 1, 0))
+    preset = folder.removesuffix("-standin")
+    cell = f"{experiment} --preset {preset} --where {configuration} --seeds {path.stem.removeprefix('seed-')}"
+    return f"python -m svae_repro run {cell}" + " --data standin" * (folder != preset) + " --fresh" * fresh
+
+
 def read_cell(path: Path) -> dict:
     """The cell stored in ``path``; a `UserError` naming the file if it cannot be read or is not a cell."""
-    remedy = f"recompute it with --fresh --where {path.parent.name} --seeds {path.stem.removeprefix('seed-')}"
+    remedy = f"recompute it: {command(path, fresh=True)}"
     try:
         cell = json.loads(path.read_text())
     except (OSError, ValueError) as error:

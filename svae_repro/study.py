@@ -105,16 +105,16 @@ def run(
     unfinished cells are left in their checkpoints. ``progress`` shows a bar; ``say`` takes the lines that report.
 
     Raises:
-        UserError: bad arguments, data that cannot be had, a result file that cannot be read or a folder that cannot be
-            written.
+        UserError: bad arguments, data that cannot be had, a result file that cannot be read, a folder that cannot be
+            written or, once all others have ended, trainings that diverged.
     """
     experiment = experiments.load(name)
     settings = experiments.settings(experiment, preset)
     device = resolve_device(device)
     if backend not in BACKENDS:
         raise UserError(f"unknown back end {backend!r}: choose one of {', '.join(BACKENDS)}")
-    if minutes is not None and not minutes >= 0:
-        raise UserError(f"--minutes must not be negative, got {minutes:g}")
+    if minutes is not None and not minutes >= 0:  # NaN compares false
+        raise UserError(f"--minutes must be a number of at least 0, got {minutes:g}")
     if fresh and minutes is not None:
         raise UserError("--fresh starts anew every time and --minutes stops it: leave out one of them")
     if jobs is None:
@@ -144,17 +144,20 @@ def run(
         tasks += [_Task(name, preset, configuration, group, source, device, folder, fresh) for group in groups]
     total = sum(len(task.seeds) for task in tasks)
     say(f"{name}, {preset} preset: {done} cells done, {total} to train ({data.description})")
-    started, trained, late = time.monotonic(), 0, 0
+    started, trained, late, diverged = time.monotonic(), 0, 0, []
     deadline = None if minutes is None else time.time() + 60 * minutes
     with tqdm(total=total, disable=not progress, unit="cell") as bar:
         for task, outcomes in _execute(tasks, jobs, backend, deadline, say):
             if outcomes is None:
                 late += len(task.seeds)
                 continue
+            if isinstance(outcomes, UserError):
+                diverged.append(str(outcomes))
+                continue
             for seed, outcome, source_of in zip(task.seeds, *outcomes, strict=True):
                 path = cell_path(folder, name, task.configuration, seed)
                 write_cell(path, name, task.configuration, seed, outcome, source_of)
-            task.checkpoint.unlink(missing_ok=True)
+            task.remove_checkpoints()
             trained += len(task.seeds)
             bar.update(len(task.seeds))
             halves = min(jobs - 1, total - trained) / 2  # those still in training count as half done
@@ -162,6 +165,8 @@ def run(
             say(f"{task.title}: done ({trained} of {total}, about {left:.1f} min left)")
     if late:
         say(f"time is up: {late} cells are not finished; the same command goes on from their checkpoints")
+    if diverged:
+        raise UserError("; ".join(diverged))
     results = load(name, preset, data.standin)
     results.unfinished = late
     return results
@@ -226,16 +231,16 @@ def status(preset: str, standin: bool = False) -> str:
         for configuration in experiment.configurations(settings):
             done = results.where(**configuration)
             folder = cell_path(paths.results(preset, standin), name, configuration, 0).parent
-            recent = [f for f in folder.glob("*.ckpt") if time.time() - f.stat().st_mtime < RUNNING_SECONDS]
-            running = sum(f.stem.count("-") for f in recent)
+            recent = [f for f in folder.glob("seeds-*") if time.time() - f.stat().st_mtime < RUNNING_SECONDS]
+            running = sum(stem.count("-") for stem in {f.name.partition(".")[0] for f in recent})
             missing = settings.seeds - len(done) - running
             own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
             hours = (missing + running) * own / 3600 if missing + running else 0.0
             left = "unknown" if math.isnan(hours) else f"{hours:.1f}"
             rows.append((name, slug(configuration), len(done), running, missing, left))
-    width = max(len(row[1]) for row in rows)
-    head = f"{'experiment':12} {'configuration':{width}} {'done':>5} {'running':>8} {'missing':>8} {'hours left':>11}"
-    return "\n".join([head, *(f"{r[0]:12} {r[1]:{width}} {r[2]:5} {r[3]:8} {r[4]:8} {r[5]:>11}" for r in rows)])
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [("experiment", "configuration", "done", "running", "missing", "hours left"), *rows]
+    return "\n".join(f"{r[0]:{first}} {r[1]:{second}} {r[2]:>5} {r[3]:>8} {r[4]:>8} {r[5]:>11}" for r in lines)
 
 
 @dataclass
@@ -260,17 +265,30 @@ class _Task:
         path = cell_path(self.folder, self.name, self.configuration, self.seeds[0])
         return path.with_name(f"seeds-{'-'.join(map(str, self.seeds))}.ckpt")
 
+    def remove_checkpoints(self) -> None:
+        """The task's own and those that an experiment keeps beside it, under the same name up to the first dot."""
+        for file in self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*"):
+            file.unlink(missing_ok=True)
+
 
 def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None, say) -> Iterator[tuple]:
-    """(task, (outcomes, provenances) or None when its time ran out) as the tasks end."""
+    """(task, what `_perform` says of it) as the tasks end.
+
+    Through joblib a Ray cluster returns nothing before everything it was given has ended, so it is given ``jobs`` tasks
+    at a time.
+    """
     if jobs == 1 and backend == "loky":
         for task in tasks:
             yield _perform(task, deadline, torch.get_num_threads(), say)
         return
     with joblib.parallel_config(backend=backend, n_jobs=jobs):
-        parallel = joblib.Parallel(return_as="generator_unordered" if backend == "loky" else "list")
+        whole = backend == "ray"
+        parallel = joblib.Parallel(return_as="list" if whole else "generator_unordered")
+        calls = [joblib.delayed(_perform)(task, deadline, 1, _print) for task in tasks]
+        size = jobs if whole else max(len(calls), 1)
         try:
-            yield from parallel(joblib.delayed(_perform)(task, deadline, 1, _print) for task in tasks)
+            for start in range(0, len(calls), size):
+                yield from parallel(calls[start : start + size])
         except BrokenExecutor:
             raise UserError(
                 "a process that trains was killed, perhaps for want of memory: finished cells are kept; "
@@ -283,7 +301,12 @@ def _print(line: str) -> None:
 
 
 def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[str], None]) -> tuple:
-    """Train and score one task in this process."""
+    """Train and score one task in this process.
+
+    Returns:
+        The task and its (outcomes, provenances), None if its time ran out, or the `UserError` to report if it diverged:
+        raised, it would end all others.
+    """
     if deadline is not None and time.time() > deadline:
         return task, None
     torch.set_num_threads(threads)
@@ -291,7 +314,7 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
     settings = experiments.settings(experiment, task.preset)
     data = experiment.load_data(task.source, settings)
     if task.fresh:
-        task.checkpoint.unlink(missing_ok=True)
+        task.remove_checkpoints()
     clock = time.monotonic()
     common = provenance(task.device, data, settings)  # now: the code on disk may change while it runs
     reporter = _Reporter(task.title, say)
@@ -311,7 +334,7 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
     except OutOfTime:
         return task, None
     except FloatingPointError as error:
-        raise UserError(f"{task.title}: {error}") from None
+        return task, UserError(f"{task.title}: {error}")
     seconds = (time.monotonic() - clock) / len(task.seeds)
     return task, (outcomes, [common | {"seconds": round(max(seconds, o.training_seconds), 3)} for o in outcomes])
 

@@ -13,10 +13,11 @@ from .store import Results
 
 README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 
-CERTAINTY = """**How sure?** A *run* is one model trained from its own seed. Nothing is concluded from a single run:
-without two of every method a comparison is *open*. Two methods differ where a t-test gives p < 0.01, the paper's own
-rule. A table is *reproduced* if in every setting the same method wins as in the paper (or none does), *partly* if in at
-least half of them. A figure has no published numbers; its claims are put to the test one by one.
+CERTAINTY = """**How sure?** A *run* is one model trained from its own seed. Nothing is concluded from a single run: a
+comparison that shows no winner before all runs of the protocol are there is *open*. Two methods differ where a t-test
+gives p < 0.01, the paper's own rule. A table is *reproduced* if in every setting the same method wins as in the paper
+(or none does), *partly* if in at least half of them. A figure has no published numbers; its claims are put to the test
+one by one.
 """
 
 

@@ -8,6 +8,7 @@ deviations of the published mean.
 """
 
 import io
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Table:
         compared: the paper's methods.
         values: key columns, value, seed; one row for each run.
         paired: whether the runs of one seed share their data.
+        runs: how many the preset asks for in every setting.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Table:
     compared: list[str]
     values: pd.DataFrame
     paired: bool
+    runs: int
 
     @property
     def keys(self) -> list[str]:
@@ -95,7 +98,15 @@ class Table:
         return None if found.empty or found["n"].item() < 2 else found["p"].item()
 
     def comparisons(self) -> pd.DataFrame:
-        """For every setting the method that wins here and in the paper: a name, "none" or "open" (too few runs)."""
+        """For every setting the method that wins here and in the paper: a name, "none" or "open" (too few runs).
+
+        The column ``outcome`` sets the one against the other:
+
+        - "same": the method wins that wins in the paper, or none does in either;
+        - "other": another one wins, or one does where none does in the paper;
+        - "undecided": none wins here, but one does in the paper;
+        - "open": none wins here, and runs that the preset asks for are missing: more of them may decide it.
+        """
         rows = self.frame[self.frame["metric"].isin(self.headline) & self.frame[METHOD].isin(self.compared)]
         found = []
         for key, group in rows.groupby(self.setting, sort=False):
@@ -103,34 +114,35 @@ class Table:
                 columns={"published_mean": "mean", "published_std": "std"} | {"mean": "_", "std": "__"}
             )
             published = published.assign(n=PUBLISHED_RUNS.get(self.name, 10))
-            found.append((*key, self.winner(group), winner(published) if not self.standin else "open"))
-        return pd.DataFrame(found, columns=[*self.setting, "ours", "paper"])
+            ours, paper = self.winner(group), "open" if self.standin else winner(published)
+            found.append((*key, ours, paper, _outcome(ours, paper, complete=(group["n"] >= self.runs).all())))
+        return pd.DataFrame(found, columns=[*self.setting, "ours", "paper", "outcome"])
 
     def verdict(self) -> str:
-        """Reproduced, partly or not, with the count behind it; "open" while runs are missing."""
+        """Reproduced, partly or not, with the count behind it; "open" while runs are missing.
+
+        *Reproduced* means that every setting comes out as in the paper (`comparisons`), *partly* that at least half of
+        them do. Neither those with another winner nor the undecided ones do, but they are counted apart.
+        """
         if self.standin:
             return "none: stand-in data"
         if self.single_runs:
             return "none: the published numbers are of single runs, and only claims are judged"
-        table = self.comparisons()
-        decided = table[table["ours"] != "open"]
-        agree, total = int((decided["ours"] == decided["paper"]).sum()), len(table)
-        against = int(
-            sum(a != b and "none" not in (a, b) for a, b in zip(decided["ours"], decided["paper"], strict=True))
-        )
-        against = f", {against} the other way round" if against else ""
+        outcomes = self.comparisons()["outcome"]
+        same, other, undecided, missing = ((outcomes == o).sum() for o in ("same", "other", "undecided", "open"))
+        total = len(outcomes)
+        rest = f", {other} with another winner" * bool(other) + f", {undecided} undecided" * bool(undecided)
         means = self.frame["verdict"][self.frame["verdict"] != ""]
         agreement = f"{(means == 'agrees').sum()} of {len(means)} means lie within three published standard deviations"
-        missing = total - len(decided)
         if missing:
-            count = f"{missing} of {total} comparisons between methods lack the two runs they need"
-            if len(decided):
-                count += f", {agree} of the other {len(decided)} come out as in the paper{against}"
+            count = f"{missing} of {total} comparisons between methods need more runs"
+            if missing < total:
+                count += f", {same} of the other {total - missing} come out as in the paper{rest}"
             return f"open: {count}" + (f"; {agreement}" if len(means) else "")
-        count = f"{agree} of {total} comparisons between methods come out as in the paper{against}"
+        count = f"{same} of {total} comparisons between methods come out as in the paper{rest}"
         if self.preset != "paper":
             return f"not the paper's protocol ({self.preset} preset): {count}"
-        word = "reproduced" if agree == total else "not reproduced" if agree < total / 2 else "partly"
+        word = "reproduced" if same == total else "not reproduced" if same < total / 2 else "partly"
         return f"{word}: {count}; {agreement}"
 
     def markdown(self, brief: bool = False) -> str:
@@ -161,6 +173,12 @@ class Table:
             head = [METHOD, *(" ".join(line[:width]) for line in lines)]
             lines = [[name, *(line[width + i] for line in lines)] for i, name in enumerate(names)]
         return "".join("| " + " | ".join(line) + " |\n" for line in [head, ["---"] * len(head), *lines])
+
+
+def _outcome(ours: str, paper: str, complete: bool) -> str:
+    if ours == "open" or (ours == "none" and not complete):
+        return "open"
+    return "same" if ours == paper else "undecided" if ours == "none" else "other"
 
 
 def _welch(best: pd.Series, other: pd.Series) -> float:
@@ -215,17 +233,22 @@ def build(results: Results) -> list[Table]:
         frame = frame[[*keys, *OURS, *PUBLISHED, "verdict"]]
         compared = list(dict.fromkeys(published[METHOD]))
         paired = getattr(experiment, "PAIRED", False)
-        tables.append(Table(name, frame, headline, results.standin, results.preset, compared, values, paired))
+        runs = experiments.settings(experiment, results.preset).seeds
+        tables.append(Table(name, frame, headline, results.standin, results.preset, compared, values, paired, runs))
     return tables
 
 
 def _rows(experiment, cell: dict) -> dict[str, list[tuple]]:
+    """The rows of a cell by table; a `UserError` where it was written by hand, or by other code, and lacks numbers."""
+    remedy = f"recompute it: {store.command(cell['path'], fresh=True)}"
     try:
-        return experiment.table_rows(cell)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # written by hand, or by other code
-        raise UserError(
-            f"the result {cell['path']} lacks numbers of its tables ({error}); recompute it with --fresh"
-        ) from None
+        tables = experiment.table_rows(cell)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"the result {cell['path']} lacks numbers of its tables ({error}); {remedy}") from None
+    for *key, value in itertools.chain.from_iterable(tables.values()):
+        if not (isinstance(value, float | int) and math.isfinite(value)):
+            raise UserError(f"the result {cell['path']} has no number for {key[-1]} but {value!r:.20}; {remedy}")
+    return tables
 
 
 def _agreement(row: pd.Series) -> str:

@@ -149,6 +149,7 @@ def fit(
             raise OutOfTime
     if checkpoint is not None and saved < state.epoch:
         state.save()  # what is killed while it scores the model need not train it again
+    model.eval()  # also where a checkpoint of the last epoch left nothing to train
     return state.finish()
 
 

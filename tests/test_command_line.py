@@ -44,6 +44,7 @@ RUN = ["run", "mnist_vae", "--preset", "smoke", "--data", "standin"]
         ([*RUN, "--lockstep", "0"], "--lockstep"),
         ([*RUN, "--minutes", "soon"], "soon"),
         ([*RUN, "--minutes=-1"], "-1"),
+        ([*RUN, "--minutes", "nan"], "nan"),
         ([*RUN, "--pres", "smoke"], "--pres"),
         ([*RUN, "circle"], "circle"),
         (["run"], "experiment"),

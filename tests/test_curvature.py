@@ -222,3 +222,18 @@ def test_factors_that_have_no_curvature_raise_one_line(name, message):
 def test_a_radius_that_is_not_positive_raises(value):
     with pytest.raises(UserError, match="radius must be a finite number > 0"):
         learnable("s2", radius(1.0, value))
+
+
+@pytest.mark.parametrize("name", ["s2", "h3", "e1s2h2"])
+def test_a_radius_may_be_a_float(name):
+    with_float, with_tensor = learnable(name, 1.5), learnable(name, torch.tensor(1.5))
+    assert with_float.state_dict().keys() == with_tensor.state_dict().keys()
+    for key, value in with_tensor.state_dict().items():
+        assert torch.equal(with_float.state_dict()[key], value) and value.dtype == torch.float32
+    with pytest.raises(UserError, match=r"radius must be a finite number > 0, got -1\.0"):
+        learnable(name, -1.0)
+
+
+def test_parameters_of_the_wrong_width_are_one_line():
+    with pytest.raises(ValueError, match=r"must have shape \[..., 3\], got \[5, 4\]"):
+        learnable("s2", 1.0).posterior(torch.zeros(5, 4))

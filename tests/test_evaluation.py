@@ -325,9 +325,19 @@ def test_nearest_neighbours_are_scikit_learns(monkeypatch, name, metric, neighbo
 
 @pytest.mark.parametrize(
     "order, winner",  # classes of the five neighbours, the nearest first
-    [([0, 1, 1, 2, 2], 1), ([2, 1, 0, 1, 2], 1), ([3, 0, 1, 2, 4], 3), ([0, 1, 1, 1, 0], 1), ([2, 0, 0, 1, 2], 0)],
+    [
+        ([0, 1, 1, 2, 2], 1),
+        ([3, 0, 1, 2, 4], 3),
+        ([0, 1, 1, 1, 0], 1),
+        ([2, 0, 0, 1, 2], 0),
+        # two, two and one, the pairs at the same mean rank: the lower number
+        ([2, 1, 0, 1, 2], 1),
+        ([1, 2, 0, 2, 1], 1),
+        ([0, 1, 2, 1, 0], 0),
+        ([1, 0, 2, 0, 1], 0),
+    ],
 )
-def test_ties_go_to_the_class_that_ranks_closer_on_average(order, winner):
+def test_ties_go_to_the_class_that_ranks_closer_on_average_then_to_the_lower_number(order, winner):
     labelled = torch.arange(1.0, 6.0).unsqueeze(1)
     point, labels = torch.zeros(1, 1), torch.tensor(order)
     assert evaluation.knn_accuracy(space("e1"), labelled, labels, point, torch.tensor([winner])) == 1

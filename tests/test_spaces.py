@@ -65,6 +65,23 @@ def test_unknown_names_raise_one_line(name):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", [None, 2, ["e2"]])
+def test_a_name_that_is_no_text_is_one_line(name):
+    with pytest.raises(UserError, match="a space is named by a text") as error:
+        space(name)
+    assert repr(name) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["e3", "s3", "p3", "h3", "e2s2h2"])
+def test_parameters_of_the_wrong_width_are_one_line_with_both_widths(name):
+    latent = space(name)
+    for shape in [(4, latent.n_params + 1), (4, latent.n_params - 1), ()]:
+        with pytest.raises(ValueError, match="parameters of a posterior") as error:
+            latent.posterior(torch.zeros(shape))
+        expected = f"[..., {latent.n_params}], got {list(shape)}"
+        assert expected in str(error.value) and repr(latent) in str(error.value) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("kind", [Euclidean, Sphere, Hyperboloid])
 @pytest.mark.parametrize("dim", [0, -3])
 def test_dimensions_below_one_raise(kind, dim):

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from svae_repro import store
+from svae_repro import experiments, paths, store, study
 from svae_repro.errors import UserError
-from svae_repro.store import Outcome, cell_path, read_cell, slug, write_atomically, write_cell
+from svae_repro.store import Outcome, cell_path, command, read_cell, slug, write_atomically, write_cell
 
 PROVENANCE = {"commit": "c", "seconds": 1.0, "data": {"description": "hand-made", "sha256": "0"}}
 CONFIGURATION = {"d": 2, "space": "s"}
@@ -76,7 +76,24 @@ def test_what_is_no_cell_is_refused_in_one_line_with_file_and_remedy(cell, damag
     cell.write_bytes(damage(cell.read_text()))
     with pytest.raises(UserError) as error:
         read_cell(cell)
-    assert str(cell) in str(error.value) and "--fresh" in str(error.value) and "\n" not in str(error.value)
+    assert str(cell) in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).endswith(
+        f"python -m svae_repro run mnist_vae --preset {cell.parents[2].name} --where d=2,space=s --seeds 3 --fresh"
+    )
+
+
+def test_the_command_for_a_cell_selects_its_configuration_and_no_other(tmp_path):
+    for name in experiments.NAMES:
+        experiment = experiments.load(name)
+        for preset, settings in experiment.PRESETS.items():
+            grid = experiment.configurations(settings)
+            for standin in (False, True):
+                for configuration in grid:
+                    options = command(cell_path(paths.results(preset, standin), name, configuration, 7)).split()
+                    assert options[:6] == ["python", "-m", "svae_repro", "run", name, "--preset"]
+                    chosen = dict(zip(options[5::2], options[6::2], strict=True))
+                    assert study.select(grid, study.parse_where(chosen.pop("--where"))) == [configuration]
+                    assert chosen == {"--preset": preset, "--seeds": "7"} | ({"--data": "standin"} if standin else {})
 
 
 def test_writing_that_fails_leaves_what_was_there(tmp_path):

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,6 +24,7 @@ from svae_repro.__main__ import main
 from svae_repro.errors import UserError
 from svae_repro.experiments import mnist_vae
 from svae_repro.experiments.mnist_vae import PRESETS, Settings
+from svae_repro.plots.common import stored
 from svae_repro.training import Schedule
 
 SMOKE = PRESETS["smoke"]
@@ -119,6 +121,25 @@ def test_present_means_done_and_fresh_means_again(home, tiny):
     assert metrics(home) == first
 
 
+def test_fresh_forgets_every_checkpoint_of_its_own(home, tiny, monkeypatch):
+    folder = home / "results/smoke-standin/mnist_vae/d=2,space=e"
+    folder.mkdir(parents=True)
+    others = ["seeds-1-2.ckpt", "seeds-11.ckpt"]
+    for name in ["seeds-1.ckpt", "seeds-1.pilot", "seeds-1.d=8,dropout=0.5.ckpt", *others]:
+        (folder / name).touch()
+    seen, train = [], mnist_vae.run_cells
+
+    def run_cells(job):
+        seen.extend(sorted(file.name for file in folder.iterdir()))
+        job.checkpoint.with_suffix(".pilot").touch()
+        return train(job)
+
+    monkeypatch.setattr(mnist_vae, "run_cells", run_cells)
+    run("--where", "space=e", "--seeds", "1", "--fresh")
+    assert seen == others
+    assert sorted(file.name for file in folder.iterdir()) == ["seed-1.json", "seed-1.npz", *others]
+
+
 def test_only_what_is_missing_is_trained(home, tiny, monkeypatch):
     run("--where", "space=e")
     trained, original = [], mnist_vae.run_cells
@@ -184,15 +205,67 @@ def test_a_broken_result_is_reported_kept_and_recomputed_only_with_fresh(home, t
     assert metrics(home) == good
 
 
-def test_a_result_without_the_numbers_of_its_table_is_reported(home, tiny, capsys):
-    run("--where", "space=s", "--seeds", "0")
-    (path,) = cells(home)
+def follow(text: str) -> None:
+    """Run the one command that a message gives, as it stands there."""
+    (command,) = re.findall(r"python -m svae_repro (run .*)", text)
+    assert main([*command.split(), "--jobs", "1"]) == 0
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("value", [None, "abc", [1.0], float("nan"), float("inf")], ids=str)
+def test_a_result_without_the_numbers_of_its_table_is_reported_with_the_command_that_helps(home, tiny, capsys, value):
+    run("--where", "space=s")
+    good, path = metrics(home), cells(home)[1]
+    untouched = contents(home)
     cell = json.loads(path.read_text())
-    del cell["metrics"]["LL"]
+    cell["metrics"]["LL"] = value
     path.write_text(json.dumps(cell))
     capsys.readouterr()
     assert main(["tables", "--preset", "smoke", "--standin"]) == 2
-    one_line(capsys.readouterr(), path, "LL", "--fresh")
+    error = capsys.readouterr()
+    one_line(error, path, "LL", "mnist_vae --preset smoke --where d=2,space=s --seeds 1 --data standin --fresh")
+    follow(error.err)
+    assert metrics(home) == good
+    assert {f for f, before in untouched.items() if contents(home)[f] != before} == {path, path.with_suffix(".npz")}
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an archive", b"half"], ids=["empty", "text", "half"])
+def test_arrays_that_cannot_be_read_are_one_line_with_the_command_that_helps(home, tiny, damage):
+    run("--where", "space=s", "--seeds", "0")
+    (file,) = home.rglob("*.npz")
+    good = file.read_bytes()
+    file.write_bytes(good[: len(good) // 2] if damage == b"half" else damage)
+    with pytest.raises(UserError) as error:
+        store.load("mnist_vae", "smoke", standin=True).arrays(0, space="s")
+    assert str(file) in str(error.value) and "\n" not in str(error.value)
+    follow(str(error.value))
+    assert set(store.load("mnist_vae", "smoke", standin=True).arrays(0, space="s")) >= {"validation_curve", "latent"}
+
+
+def test_a_figure_names_the_commands_that_make_its_cells_and_no_others(home, tiny, capsys):
+    run("--where", "space=s")
+    file = home / "results/smoke-standin/mnist_vae/d=2,space=s/seed-0.npz"
+    file.unlink()
+    grid = mnist_vae.configurations(TINY)
+
+    def asked():
+        capsys.readouterr()
+        found = stored(store.load("mnist_vae", "smoke", standin=True), "latent", grid)
+        return found, capsys.readouterr().out.splitlines()
+
+    found, lines = asked()
+    start = "python -m svae_repro run mnist_vae --preset smoke --where"
+    assert found == [] and lines[1:] == [
+        f"{start} d=2,space=e --seeds 0 --data standin",
+        f"{start} d=2,space=s --seeds 0 --data standin --fresh",
+    ]
+    before = contents(home)
+    for line in lines[1:]:
+        follow(line)
+    found, lines = asked()
+    assert [configuration for configuration, _ in found] == grid and lines == []
+    assert all(contents(home)[f] == before[f] for f in before if f.stem != "seed-0")
+    assert [file.name for file in cells(home)] == ["seed-0.json", "seed-0.json", "seed-1.json"]
 
 
 def test_a_diverged_training_is_one_line_that_names_the_cell(home, monkeypatch, capsys):
@@ -201,6 +274,20 @@ def test_a_diverged_training_is_one_line_that_names_the_cell(home, monkeypatch, 
     run("--where", "space=e", "--seeds", "4", expect=2)
     one_line(capsys.readouterr(), "mnist_vae d=2,space=e seeds [4]", "diverged")
     assert cells(home) == []
+
+
+def test_a_diverged_training_ends_no_other(home, tiny, monkeypatch, capsys):
+    train = mnist_vae.run_cells
+
+    def run_cells(job):
+        if job.seeds == [0]:
+            raise FloatingPointError("training diverged")
+        return train(job)
+
+    monkeypatch.setattr(mnist_vae, "run_cells", run_cells)
+    run("--where", "space=e", expect=2)
+    one_line(capsys.readouterr(), "d=2,space=e seeds [0]", "diverged")
+    assert [file.name for file in cells(home)] == ["seed-1.json"]
 
 
 def test_runs_in_lockstep_are_stored_one_by_one(home, tiny, monkeypatch):
@@ -254,16 +341,61 @@ def test_a_dask_cluster_gives_the_same_as_this_machine(home, tiny, tmp_path, mon
         run("--where", "space=s", "--backend", "dask", "--scheduler", cluster.scheduler_address)
         assert "done (2 of 2" in capsys.readouterr().out
         first = metrics(home)
-        # An error over there is one line here.
-        broken = replace(TINY, schedule=replace(TINY.schedule, learning_rate=1e30))
-        monkeypatch.setitem(PRESETS, "smoke", broken)
-        where = ("--where", "space=e", "--backend", "dask", "--scheduler", cluster.scheduler_address)
-        run(*where, expect=2)
-        one_line(capsys.readouterr(), "d=2,space=e", "diverged")
-        monkeypatch.setitem(PRESETS, "smoke", TINY)
     monkeypatch.setenv("SVAE_HOME", str(tmp_path / "other"))
     run("--where", "space=s")
     assert len(first) == 2 and metrics(tmp_path / "other") == first
+
+
+def waits_for(file, then):
+    """Nothing but ``then`` once ``file`` is there; a test that fails where it is not within half a minute."""
+    end = time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < end, f"{file} was not stored while another cell was in training"
+        time.sleep(0.05)
+    return then()
+
+
+def test_a_dask_cluster_stores_a_cell_while_another_is_in_training_and_after_one_diverged(
+    home, tiny, monkeypatch, capsys
+):
+    distributed = pytest.importorskip("distributed")
+    first, train = home / "results/smoke-standin/mnist_vae/d=2,space=e/seed-0.json", mnist_vae.run_cells
+
+    def run_cells(job):
+        if job.seeds == [0]:
+            return train(job)
+        if job.seeds == [1]:
+            waits_for(first, lambda: None)
+            raise FloatingPointError("training diverged")
+        return waits_for(first, lambda: train(job))
+
+    monkeypatch.setattr(mnist_vae, "run_cells", run_cells)
+    options = {"n_workers": 1, "threads_per_worker": 3, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options, protocol="tcp://", silence_logs=50) as cluster:
+        where = ("--where", "space=e", "--seeds", "0-2")
+        run(*where, "--backend", "dask", "--scheduler", cluster.scheduler_address, expect=2)
+    one_line(capsys.readouterr(), "d=2,space=e seeds [1]", "diverged")
+    assert [file.name for file in cells(home)] == ["seed-0.json", "seed-2.json"]
+
+
+class ReturnsTheWholeList(joblib._parallel_backends.ThreadingBackend):
+    """As joblib's back end for Ray, the multiprocessing one in origin, which has no generators."""
+
+    supports_return_generator = False
+
+
+def test_a_ray_cluster_stores_a_round_of_jobs_before_the_next(home, tiny, monkeypatch):
+    """A stand-in for Ray, which need not be installed: a back end with the same restriction."""
+    joblib.register_parallel_backend("ray", ReturnsTheWholeList)
+    monkeypatch.setattr(study, "cluster", lambda *_: nullcontext())
+    second, train = home / "results/smoke-standin/mnist_vae/d=2,space=e/seed-1.json", mnist_vae.run_cells
+
+    def run_cells(job):
+        return train(job) if job.seeds[0] < 2 else waits_for(second, lambda: train(job))
+
+    monkeypatch.setattr(mnist_vae, "run_cells", run_cells)
+    run("--where", "space=e", "--seeds", "0-2", "--jobs", "2", "--backend", "ray")
+    assert len(cells(home)) == 3
 
 
 # Time limits, kills, full disks
@@ -428,10 +560,11 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_one_line_and_no_partial_file(home, tiny, capsys):
+def test_a_full_disk_is_one_line_and_no_partial_file(home, tiny, capsys, monkeypatch):
     run("--where", "space=e", "--seeds", "0")
     before = contents(home)
     capsys.readouterr()
+    monkeypatch.setattr(training._State, "save", lambda state: None)  # it would be the first to fail
     with full_disk(1000):
         run("--where", "space=s", "--seeds", "0", expect=2)
     one_line(capsys.readouterr(), "seed-0.npz", "cannot write")
@@ -498,6 +631,12 @@ def test_status_counts_what_is_done_running_and_missing(home, tiny):
         return {line[1]: line[2:5] for line in lines if line[0] == "mnist_vae"}
 
     assert counts() == {"d=2,space=s": ["1", "0", "1"], "d=2,space=e": ["0", "1", "1"]}
+    (folder / "seeds-1.d=8,dropout=0.5.ckpt").touch()  # another one of the same task
+    assert counts()["d=2,space=e"] == ["0", "1", "1"]
+    lines = study.status("smoke", standin=True).splitlines()
+    assert len({line.index("=") > line.index(" ") for line in lines[1:]}) == 1
+    assert len({len(line) for line in lines}) == 1 and lines[-1].startswith("mixed_curvature ")
+    (folder / "seeds-1.d=8,dropout=0.5.ckpt").unlink()
     old = time.time() - 3600  # nothing has written to it for an hour: not running
     os.utime(folder / "seeds-1.ckpt", (old, old))
     assert counts()["d=2,space=e"] == ["0", "0", "2"]

@@ -46,7 +46,7 @@ def test_the_overview_follows_the_cells(home):
     text = summary.summary()
     _, verdict, runs, why = line(text, "Table 1")
     assert (verdict, runs) == ("**open**", "6 of 100")
-    assert why.startswith("4 of 5 comparisons between methods lack the two runs they need, 1 of the other 1")
+    assert why.startswith("4 of 5 comparisons between methods need more runs, 1 of the other 1 come out")
     assert "### Table 1: open (6 of 100 runs)" in text and "**-132.50 ± 0.10** (n=3)" in text
     assert line(text, "Table 3")[1:] == ["**open**", "0 of 135", "no run yet"]
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from svae_repro import pairs
 from svae_repro.data import source as files
 from svae_repro.errors import UserError
+from svae_repro.geometric import torch_geometric
 
 PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
 # Names as in the paper's Table 4 -> folder of torch-geometric's Planetoid, sha256 of the files in the order of PARTS
@@ -148,8 +149,7 @@ def split_edges(graph: Graph, seed: int, validation: float = 0.05, test: float =
 
 
 def _real(names: Sequence[str]) -> CitationGraphs:
-    from torch_geometric.io import read_planetoid_data  # its import takes seconds, and only graphs need it
-
+    read_planetoid_data = torch_geometric("io").read_planetoid_data
     graphs, listed = {}, []
     for name in names:
         folder, checksums = PLANETOID[name]
@@ -173,13 +173,10 @@ def _undirected(edge_index: Tensor) -> Tensor:
 
 
 def _download(file: files.DataFile, folder: Path) -> None:
-    from torch_geometric.data import download_url
-    from torch_geometric.datasets import Planetoid
-
-    url = f"{Planetoid.url}/{Path(file.path).name}"
+    url = f"{torch_geometric('datasets').Planetoid.url}/{Path(file.path).name}"
     if not files.reachable(url):
         raise OSError(f"no answer from {url}")
-    download_url(url, str(folder), log=False)
+    torch_geometric("data").download_url(url, str(folder), log=False)
 
 
 def _standins(names: Sequence[str]) -> CitationGraphs:

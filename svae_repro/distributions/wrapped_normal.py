@@ -24,7 +24,7 @@ class WrappedNormal(OnManifold):
 
     Args:
         loc: points of the hyperboloid [..., n+1], n >= 1.
-        scale: standard deviations of v [..., n], > 0.
+        scale: standard deviations of v [..., n], > 0, or one for all as a float.
 
     Raises:
         ValueError: with validation, ``loc`` is not on the hyperboloid, ``scale`` is not positive and finite, or the
@@ -38,7 +38,9 @@ class WrappedNormal(OnManifold):
     support = hyperboloid_point
     has_rsample = True
 
-    def __init__(self, loc: Tensor, scale: Tensor, validate_args: bool | None = None):
+    def __init__(self, loc: Tensor, scale: Tensor | float, validate_args: bool | None = None):
+        if not isinstance(scale, Tensor):  # the same in all directions
+            scale = torch.as_tensor(scale, dtype=loc.dtype, device=loc.device).expand(loc.shape[-1:].numel() - 1)
         if Distribution._validate_args if validate_args is None else validate_args:
             _validate(loc, scale)
         batch_shape = torch.broadcast_shapes(loc.shape[:-1], scale.shape[:-1])

@@ -110,8 +110,6 @@ def run_cells(job: Job) -> list[Outcome]:
     runs = [(seed, max(pilot[seed], key=pilot[seed].get)) for seed in job.seeds]
 
     model, fitted = _train(job, runs, settings.schedule, train, validation)
-    if (checkpoint := _pilot_checkpoint(job)) is not None:
-        checkpoint.unlink(missing_ok=True)
     on_validation = accuracy(model, validation, images.validation_labels, runs)
     generators = run_generators(job.seeds, EVALUATION, device=job.device)
     predicted = predict(model, test, generators)
@@ -157,7 +155,7 @@ def _pilot(job: Job, train: Pixels, validation: Pixels) -> dict[int, dict[float,
 
 
 def _pilot_checkpoint(job: Job) -> Path | None:
-    """A file of its own, which stays until the cell is done: whoever resumes the training needs the pilot's outcome."""
+    """A file of its own, which stays until the cell is stored: a training that is resumed needs the pilot's outcome."""
     return None if job.checkpoint is None else job.checkpoint.with_suffix(".pilot")
 
 

@@ -22,6 +22,7 @@ of nodes as there are edges, new ones for every step.
 
 import itertools
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from ..data.planetoid import PLANETOID, CitationGraphs, Graph, load_planetoid, s
 from ..models.edge_losses import logits, sampled_bce, weighted_bce
 from ..models.vgae import VGAE, GCNEncoder, NormalisedEncoder, TrainingGraphs
 from ..spaces import space
-from ..store import Outcome
+from ..store import Outcome, slug
 from ..study import Job
 from ..training import INITIALISATION, Fit, Schedule, fit, run_generators
 
@@ -121,10 +122,14 @@ def run_cells(job: Job) -> list[Outcome]:
     """Train and score the seeds of one configuration in lockstep."""
     graph: Graph = job.data.graphs[job.configuration["dataset"]]
     if job.configuration["protocol"] == "searched":
-        # One checkpoint cannot serve several trainings; a search that is interrupted starts anew.
-        trained = [_train(replace(job, checkpoint=None), graph, point) for point in job.settings.search]
+        trained = [_train(replace(job, checkpoint=_checkpoint(job, p)), graph, p) for p in job.settings.search]
         return [_search(outcomes) for outcomes in zip(*trained, strict=True)]
     return _train(job, graph, PLANE if job.configuration["protocol"] == "plane" else FIXED)
+
+
+def _checkpoint(job: Job, point: Point) -> Path | None:
+    """A file for each point of a search; all stay until the cell is stored, so that no point is trained twice."""
+    return None if job.checkpoint is None else job.checkpoint.with_suffix(f".{slug(asdict(point))}.ckpt")
 
 
 def _train(job: Job, graph: Graph, point: Point) -> list[Outcome]:

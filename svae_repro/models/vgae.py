@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from ..distributions import kl_estimate
 from ..distributions.noise import Generators, draw
+from ..geometric import torch_geometric
 from ..spaces import Space, Sphere
 from .layers import glorot_uniform
 
@@ -33,8 +34,7 @@ class TrainingGraphs:
     """
 
     def __init__(self, features: Tensor, edges: Tensor):
-        from torch_geometric.nn.conv.gcn_conv import gcn_norm  # its import takes seconds, and only graphs need it
-
+        gcn_norm = torch_geometric("nn.conv.gcn_conv").gcn_norm
         self.edges = edges
         self.runs, self.nodes = len(edges), len(features)
         size = self.runs * self.nodes

@@ -74,11 +74,12 @@ def save_page(page: go.Figure, name: str, results: Results) -> Path:
 
 
 def stored(results: Results, array: str, configurations: Sequence[dict]) -> Found:
-    """The cells of seed 0 that hold ``array``; it prints which are missing and how to make them."""
+    """The cells of seed 0 that hold ``array``; for the others it prints the commands that make them."""
     cells = [(c, results.arrays(**c) or {}) for c in configurations]
-    missing = [store.slug(c) for c, arrays in cells if array not in arrays]
+    folder = paths.results(results.preset, results.standin)
+    missing = [store.cell_path(folder, results.experiment, c, 0) for c, arrays in cells if array not in arrays]
     if missing:
-        options = f"--preset {results.preset} --seeds 0" + " --data standin" * results.standin
-        print(f"Not there yet: {'; '.join(missing)} (seed 0).")
-        print(f"To make it: python -m svae_repro run {results.experiment} {options}")
+        print("Not there yet; to make it:")
+    for path in missing:
+        print(store.command(path, fresh=path.exists()))  # a cell that has lost its arrays counts as done
     return [(c, arrays) for c, arrays in cells if array in arrays]

@@ -404,6 +404,60 @@ def test_kl_between_two(m, dtype):
         assert kl_divergence(p, q).item() == pytest.approx(float(kl), rel=RELATIVE[dtype], abs=tolerance)
 
 
+def log_mass(m, kappa):
+    """log of the integral of exp(kappa (cos(theta) - 1)) sin(theta)^(m-2) over theta, by quadrature."""
+    theta = law(m, kappa).theta
+    with np.errstate(divide="ignore"):
+        log_density = -2 * kappa * np.sin(theta / 2) ** 2 + ((m - 2) * np.log(np.sin(theta)) if m > 2 else 0)
+    return math.log(integrate.simpson(np.exp(log_density - log_density.max()), x=theta)) + log_density.max()
+
+
+def kl_by_quadrature(m, kappa_p, kappa_q, between):
+    """E_p[log p - log q] over theta from loc_p and phi around it from the side of loc_q, ``between`` the two means."""
+    p = law(m, kappa_p)
+    theta, weight = p.theta[::4, None], p.density[::4, None]
+    if m == 2:  # two sides
+        cosine, side = np.array([1.0, -1.0]), np.full(2, 0.5)
+    else:
+        around = law(m - 1, 0.0)
+        phi = around.theta[::80]
+        cosine, side = np.cos(phi), around.density[::80] * integrate.simpson(np.eye(len(phi)), x=phi)
+    # 1 - loc_q.x, without cancellation where x and loc_q are close: theta - between is their angle at phi = 0
+    versine = 2 * np.sin((theta - between) / 2) ** 2 + np.sin(theta) * math.sin(between) * (1 - cosine)
+    log_p = -2 * kappa_p * np.sin(theta / 2) ** 2 - log_mass(m, kappa_p)
+    log_q = -kappa_q * versine - log_mass(m, kappa_q)
+    return integrate.simpson((weight * (log_p - log_q)) @ side, x=theta[:, 0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [2, 3, 5, 41])
+def test_kl_between_two_by_quadrature(m, dtype):
+    """From the densities alone: no Bessel function, no closed form."""
+    loc = normalize(directions(m).to(dtype), dim=-1)
+    kappas = [(0.0, 0.1), (0.1, 0.5), (5.0, 0.0), (1.0, 20.0), (100.0, 20.0), (1e4, 1e2), (1e2, 1e4)]
+    for first, second in [(0, 1), (2, 4), (0, 0), (2, 3)]:
+        between, _ = polar(loc[second], loc[first])
+        for pair in kappas:
+            kappa_p, kappa_q = tensor(*pair, dtype=dtype).tolist()
+            p, q = VonMisesFisher(loc[first], kappa_p), VonMisesFisher(loc[second], kappa_q)
+            expected = kl_by_quadrature(m, kappa_p, kappa_q, between.item())
+            tolerance = 1e-12 * (kappa_p + kappa_q) + 4 * torch.finfo(dtype).eps * kappa_q + 1e-12
+            found = kl_divergence(p, q).item()
+            assert found == pytest.approx(expected, rel=max(1e-10, RELATIVE[dtype]), abs=tolerance)
+
+
+@pytest.mark.parametrize("m", [2, 3, 5, 41])
+@pytest.mark.parametrize("kappa_p, kappa_q", [(0.1, 0.5), (1.0, 20.0), (100.0, 20.0)])
+def test_gradient_of_kl_between_two_by_finite_differences(m, kappa_p, kappa_q):
+    def kl(loc_p, kappa_p, loc_q, kappa_q):
+        p, q = VonMisesFisher(normalize(loc_p, dim=-1), kappa_p), VonMisesFisher(normalize(loc_q, dim=-1), kappa_q)
+        return kl_divergence(p, q)
+
+    loc_p, loc_q = directions(m)[[0, 1]]
+    inputs = [x.clone().requires_grad_() for x in (loc_p, tensor(kappa_p), loc_q, tensor(kappa_q))]
+    assert torch.autograd.gradcheck(kl, inputs, rtol=1e-6, atol=1e-6)
+
+
 def test_kl_to_itself_is_zero_and_to_kappa_zero_is_that_to_uniform():
     loc = directions(5)
     p = VonMisesFisher(loc, 7.0)

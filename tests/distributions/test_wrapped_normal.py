@@ -294,3 +294,16 @@ def test_bad_parameters_raise_one_line(loc, scale, message):
 def test_values_off_the_hyperboloid_raise():
     with pytest.raises(ValueError, match=r"value must be on the hyperboloid.* found <x, x> = 1 and x0 = 1"):
         standard(2).log_prob(tensor(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_float_is_the_scale_of_every_direction(dtype):
+    loc = hyperboloid.origin(3, dtype=dtype).expand(5, -1)
+    given = WrappedNormal(loc, 0.5)
+    full = WrappedNormal(loc, torch.full((5, 3), 0.5, dtype=dtype))
+    assert given.batch_shape == full.batch_shape and torch.equal(given.scale, full.scale) and given.scale.dtype == dtype
+    with pytest.raises(ValueError, match="scale must be a finite number > 0, found -1"):
+        WrappedNormal(loc, -1.0)
+    for wrong in (torch.tensor(1.0), torch.ones(1)):
+        with pytest.raises(ValueError, match="loc and scale must have shapes"):
+            WrappedNormal(wrong, 1.0)

@@ -1,11 +1,14 @@
 """The encoders against dense algebra and torch-geometric, the decoder's scale, runs with graphs of their own, leaks."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.distributions import kl_divergence
 from torch_geometric.nn import GCNConv
 
-from svae_repro import pairs
+from svae_repro import pairs, paths
 from svae_repro.data import load_planetoid, split_edges
 from svae_repro.models.vgae import VGAE, GCNEncoder, NormalisedEncoder, SparseMatrix, TrainingGraphs
 from svae_repro.spaces import space
@@ -178,3 +181,13 @@ def test_the_encoder_sees_the_training_edges_and_no_others():
     assert {tuple(pair) for pair in entries.tolist()} == trained | {(v, u) for u, v in trained} | loops
     held_out = {tuple(pair) for pair in torch.cat([split.validation, split.test]).tolist()}
     assert held_out and not held_out & trained
+
+
+# torch-geometric
+
+
+def test_its_import_says_nothing():
+    """It uses torch.jit.script, of which torch warns; the command line shows errors in one line."""
+    code = "from svae_repro.geometric import torch_geometric as pyg; pyg('io'); print(pyg('nn.conv.gcn_conv').__name__)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=paths.REPOSITORY, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("torch_geometric.nn.conv.gcn_conv\n", "")
