@@ -92,9 +92,7 @@ def test_numbers_stay_legible_on_every_shade():
     shade = axes.images[0]
     for text in axes.texts:
         grey = shade.cmap(shade.norm(int(text.get_text())))[0]
-        luminance = (
-            (grey + 0.055) / 1.055
-        ) ** 2.4  # of sRGB; contrast as the WCAG define it
+        luminance = ((grey + 0.055) / 1.055) ** 2.4  # of sRGB; contrast as the WCAG define it
         contrast = 1.05 / (luminance + 0.05) if text.get_color() == "white" else (luminance + 0.05) / 0.05
         assert contrast > 4, (text.get_text(), grey)
     assert {text.get_color() for text in axes.texts} == {"white", "black"}
