@@ -209,6 +209,38 @@ def test_log_likelihood_without_published_numbers_shows_ours_only(home):
     plots.save(figure, "ll", results())
 
 
+def test_log_likelihood_hides_no_marker_behind_another():
+    rows = [(method, 10, "LL", -93.4, 0.1, 2, -93.4, 0.3) for method in ("N-VAE", "S-VAE")]
+    figure = plots.log_likelihood(table(rows))
+    places = [bar.lines[0].get_xdata().item() for bar in figure.axes[0].containers]
+    assert np.diff(sorted(places)).min() > 0.09
+    plt.close(figure)
+
+
+def test_knn_legend_names_what_any_panel_shows(home):
+    nan = math.nan
+    rows = [
+        ("N-VAE", 2, 100, 73.5, nan, 1, 72.6, 2.1),
+        ("S-VAE", 40, 100, nan, nan, 0, 67.7, 2.3),
+    ]
+    columns = ["method", "d", "labels", "mean", "std", "n", "published_mean", "published_std"]
+    figure = plots.knn_accuracy(pd.DataFrame(rows, columns=columns), along="labels", panel="d")
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["N-VAE, paper", "N-VAE, ours", "S-VAE, paper"]
+    plt.close(figure)
+
+
+def test_names_of_the_priors_rings_keep_clear_of_the_large_digits():
+    points = np.random.default_rng(0).normal(size=(600, 2)) * 0.05
+    below = points + np.array([[0, -1.3], [0, 0.5], [0.4, 0]])[np.arange(600) % 3]  # one where the name would stand
+    figure = plots.latent_spaces([({"d": 2, "space": "e"}, {"latent": below, "labels": np.arange(600) % 3})])
+    texts = {text.get_text(): np.array(text.get_position()) for text in figure.axes[0].texts}
+    inner = texts["50% of the prior"]
+    assert np.linalg.norm(inner) == pytest.approx(math.sqrt(2 * math.log(2)))
+    assert min(np.linalg.norm(inner - texts[digit]) for digit in "012") > 0.5
+    plt.close(figure)
+
+
 @pytest.mark.parametrize("letters", ["e", "s", "es"])
 def test_latent_spaces_have_a_panel_for_each_model_that_is_there(home, rng, letters):
     figure = plots.latent_spaces([latent(rng, letter) for letter in letters])
@@ -240,4 +272,6 @@ def test_validation_curves_mark_the_epoch_whose_weights_were_kept(home, tmp_path
     curves = [line for line in figure.axes[0].lines if line.get_label().endswith("VAE")]
     assert [line.get_markevery() for line in curves] == [[2], [4]]
     assert [line.get_xdata()[0] for line in curves] == [1, 1]
+    low, high = figure.axes[0].get_ylim()
+    assert 100 - 0.1 * (high - low) < low < 100  # no empty space below the curves
     plots.save(figure, "curves", results())

@@ -140,7 +140,8 @@ def circle_numbers(results: Results) -> Figure:
         for row, (model, (colour, marker)) in enumerate(MODEL_STYLES.items()):
             values = [cell["metrics"][metric] for cell in results.where(model=model)]
             if not values or values[0] is None:
-                axes.text(0.5, row, "–", ha="center", va="center", transform=axes.get_yaxis_transform())
+                why = "no prior" if values else "no run yet"  # words: a dash would read as a point
+                axes.text(0.5, row, why, ha="center", va="center", style="italic", transform=axes.get_yaxis_transform())
                 continue
             spread = np.linspace(-0.3, 0.15, len(values))
             axes.plot(values, row + spread, marker, color=colour, alpha=0.7, markeredgewidth=0, markersize=5)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..store import Results
 from .common import Found
+from .mnist import every_label
 
 TOPOLOGY_STYLES = {
     "N+N": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
@@ -39,16 +40,8 @@ def semi_supervised_accuracy(frame: pd.DataFrame) -> Figure:
         axes.set_xlim(-0.4, len(dims_z2) - 0.6)
         axes.grid(axis="y", alpha=0.3)
     panels[0, 0].set_ylabel("accuracy (%)")
-    figure.legend(*_every_label(panels[0]), fontsize=8, loc="outside right upper")
+    figure.legend(*every_label(panels[0]), fontsize=8, loc="outside right upper")
     return figure
-
-
-def _every_label(panels) -> tuple[list, list]:
-    """Handles and labels of all panels, each label once: a method may be there in one panel only."""
-    entries = {}
-    for axes in panels:
-        entries |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    return list(entries.values()), list(entries)
 
 
 def analogies(found: Found) -> Figure:
@@ -85,9 +78,11 @@ def confusions(found: Found) -> Figure:
 
 def _confusion(axes: Axes, counts: np.ndarray) -> None:
     wrong = counts - np.diag(np.diag(counts))
-    axes.imshow(wrong, cmap="Greys", vmax=max(1, 1.5 * wrong.max()))  # never so dark that a number is lost on it
+    darkest = max(1, wrong.max())
+    axes.imshow(wrong, cmap="Greys", vmin=0, vmax=darkest)
     for true, predicted in zip(*np.nonzero(wrong), strict=True):
-        axes.text(predicted, true, wrong[true, predicted], ha="center", va="center", fontsize=7)
+        ink = "white" if wrong[true, predicted] > 0.65 * darkest else "black"  # where both have the same contrast
+        axes.text(predicted, true, wrong[true, predicted], ha="center", va="center", fontsize=8, color=ink)
     axes.set(xlabel="predicted digit", xticks=range(len(wrong)), yticks=range(len(wrong)))
 
 
@@ -112,7 +107,7 @@ def semi_supervised_curves(results: Results, warmup: int) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("negative bound in nats")
-    panels[0, 0].legend(*_every_label(panels[0, :1]))
+    panels[0, 0].legend(*every_label(panels[0, :1]))
     return figure
 
 

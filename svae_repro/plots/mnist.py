@@ -1,7 +1,7 @@
 """Figures of Tables 1 and 2 and Figures 2, 7, 8 and 9: likelihoods, latent spaces, samples, manifolds, k-NN."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,10 +37,11 @@ def log_likelihood(frame: pd.DataFrame) -> Figure:
         )
         if mean.isna().all(axis=None):
             continue
-        shift = -0.03 if prefix else 0.03  # side by side, not on top of each other
+        shift = -0.05 if prefix else 0.05  # side by side, not on top of each other
         for method, style in METHOD_STYLES.items():
             look_of_method = {**look, **style, "capsize": 3, "label": f"{method}, {source}"}
-            left.errorbar(place + shift, mean[method], std[method].to_numpy(), **look_of_method)
+            beside = place + shift + (-0.1 if method == "N-VAE" else 0.1)
+            left.errorbar(beside, mean[method], std[method].to_numpy(), **look_of_method)
         gap, spread = mean["S-VAE"] - mean["N-VAE"], np.hypot(std["S-VAE"], std["N-VAE"])
         right.errorbar(
             place + shift, gap, spread.to_numpy(), color="black", marker="D", capsize=3, label=source, **look
@@ -104,37 +105,46 @@ def hammer_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
 
 def plane_map(axes: Axes, points: np.ndarray, labels: np.ndarray, prior: bool = True) -> None:
     """Points [N, 2] of the plane and rings around shares of its prior, if it has one."""
-    _scatter(axes, points, labels, 0.14 * np.abs(points).max())
+    digits = _scatter(axes, points, labels, 0.14 * np.abs(points).max())
     if prior:
-        _prior_rings(axes, lambda radius: radius)
+        _prior_rings(axes, lambda radius: radius, digits)
     axes.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
     axes.set_box_aspect(1)
 
 
 def poincare_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     """Points [N, 3] of the hyperboloid in the Poincare disc."""
-    _scatter(axes, points[:, 1:] / (1 + points[:, :1]), labels, 0.14)
-    _prior_rings(axes, lambda radius: math.tanh(radius / 2))
+    digits = _scatter(axes, points[:, 1:] / (1 + points[:, :1]), labels, 0.14)
+    _prior_rings(axes, lambda radius: math.tanh(radius / 2), digits)
     angle = np.linspace(0, 2 * math.pi, 200)
     axes.plot(np.cos(angle), np.sin(angle), color="black", linewidth=1)
     axes.set(aspect="equal", xticks=[], yticks=[])
     axes.axis("off")
 
 
-def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, apart: float) -> None:
+def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, apart: float) -> np.ndarray:
+    """Points as digits; the places [K, 2] of the large ones."""
     classes = np.unique(labels)
     centres = separate(np.stack([np.median(points[labels == k], axis=0) for k in classes]), apart)
     draw_digits(axes, *points.T, labels, dict(zip(classes, centres, strict=True)))
+    return centres
 
 
-def _prior_rings(axes: Axes, place: Callable[[float], float]) -> None:
-    """Rings that hold shares of the prior, a standard normal in geodesic radius, drawn at ``place`` of their radius."""
+def _prior_rings(axes: Axes, place: Callable[[float], float], digits: np.ndarray) -> None:
+    """Rings that hold shares of the prior, a standard normal in geodesic radius, drawn at ``place`` of their radius.
+
+    Their names stand where the large ``digits`` [K, 2] leave most room.
+    """
     angle = np.linspace(0, 2 * math.pi, 200)
     halo = [patheffects.withStroke(linewidth=2, foreground="white")]
     for mass in (0.5, 0.95):
         radius = place(math.sqrt(-2 * math.log(1 - mass)))
         axes.plot(radius * np.cos(angle), radius * np.sin(angle), color="black", linewidth=1, linestyle="--")
-        axes.text(0, -radius, f"{mass:.0%} of the prior", fontsize=8, ha="center", va="top", path_effects=halo)
+        around = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None] - digits  # [200, K, 2]
+        free = np.hypot(around[..., 0] / 3, around[..., 1]).min(1).argmax()  # a name is wider than it is high
+        name = f"{mass:.0%} of the prior"
+        x, y = radius * np.cos(angle[free]), radius * np.sin(angle[free])
+        axes.text(x, y, name, fontsize=8, ha="center", va="center", path_effects=halo)
 
 
 def draw_digits(axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, centres: dict) -> None:
@@ -222,21 +232,21 @@ def validation_curves(results: Results, warmup: int) -> Figure:
     figure, panels = plt.subplots(1, len(dims), figsize=(3.4 * len(dims), 3.6), layout="constrained", squeeze=False)
     figure.suptitle("Validation loss")
     for axes, d in zip(panels[0], dims, strict=True):
-        highest = -math.inf
+        lowest, highest = math.inf, -math.inf
         for cell in results.where(d=d):
             method = SPACE_METHODS[cell["configuration"]["space"]]
             style = METHOD_STYLES[method] | {"linestyle": "-" if method == "N-VAE" else "--", "linewidth": 1.2}
             curve = results.arrays(cell["seed"], **cell["configuration"])["validation_curve"]
             best = cell["metrics"]["best_epoch"]
             axes.plot(np.arange(1, len(curve) + 1), curve, **style, markevery=[best - 1], label=method)
-            highest = max(highest, curve[len(curve) // 10])
-        axes.set_ylim(top=highest)  # the first tenth would flatten all that follows
+            lowest, highest = min(lowest, curve.min()), max(highest, curve[len(curve) // 10])
+        margin = 0.05 * (highest - lowest) or 1
+        axes.set_ylim(lowest - margin, highest + margin)  # the first tenth would flatten all that follows
         axes.axvline(warmup, color="grey", linestyle=":")
         axes.set(title=f"d = {d}", xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(alpha=0.3)
-        lines = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-        axes.legend(lines.values(), lines.keys())
+        axes.legend(*every_label([axes]))
     panels[0, 0].set_ylabel("−ELBO in nats")
     return figure
 
@@ -264,5 +274,13 @@ def knn_accuracy(frame: pd.DataFrame, along: str, panel: str) -> Figure:
         axes.set_xlim(-0.4, len(places) - 0.6)
         axes.grid(axis="y", alpha=0.3)
     panels[0, 0].set_ylabel("accuracy (%)")
-    panels[0, -1].legend(fontsize=8)
+    figure.legend(*every_label(panels[0]), fontsize=8, loc="outside right upper")
     return figure
+
+
+def every_label(panels: Iterable[Axes]) -> tuple[list, list]:
+    """Handles and labels of all panels, each label once: a method may be there in one panel only."""
+    entries = {}
+    for axes in panels:
+        entries |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    return list(entries.values()), list(entries)

@@ -9,42 +9,43 @@ from scipy import stats
 
 from ..tables import Table
 from .common import METHOD_STYLES, Found
-from .mnist import CLASS_COLOURS, longitude_latitude
+from .mnist import CLASS_COLOURS, every_label, longitude_latitude
 
 CLASS_MARKERS = "os^DvPX*<>"
 MARKERS = {"AUC": "o", "AP": "s"}
+VARIANTS = ("", ", searched", ", sampled pairs")  # of a method, as Table 4 names them
 COMPARED = {"N-VGAE": METHOD_STYLES["N-VAE"], "S-VGAE": METHOD_STYLES["S-VAE"]}
 
 
 def link_prediction(table: Table) -> Figure:
-    """AUC and AP of every method, a panel for each graph, ours filled and the paper's open."""
+    """AUC and AP of every method, a panel for each graph with a scale of its own, ours filled and the paper's open."""
     frame = table.frame[table.frame["n"] > 0]
-    methods = list(dict.fromkeys(frame["method"]))
     datasets = list(dict.fromkeys(frame["dataset"]))
-    size = (4.2 * len(datasets) + 1.4, 0.36 * len(methods) + 1.7)
-    figure, panels = plt.subplots(1, len(datasets), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    figure.suptitle("Link prediction on the test edges")
+    methods = {name: list(dict.fromkeys(frame.loc[frame["dataset"] == name, "method"])) for name in datasets}
+    size = (5.2 * len(datasets) + 1, 0.42 * max(map(len, methods.values())) + 1.8)
+    figure, panels = plt.subplots(1, len(datasets), figsize=size, squeeze=False, layout="constrained")
+    figure.suptitle("Link prediction on the test edges (each graph on a scale of its own)")
     for axes, dataset in zip(panels[0], datasets, strict=True):
         for metric, shift in (("AUC", -0.14), ("AP", 0.14)):
             rows = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)].set_index("method")
-            for place, method in enumerate(methods):
+            for place, method in enumerate(methods[dataset]):
                 if method in rows.index:
                     _scores(axes, rows.loc[method], place + shift, metric, method)
-        axes.set(title=dataset, xlabel="per cent", yticks=range(len(methods)), yticklabels=methods)
+        count = len(methods[dataset])
+        axes.set(title=dataset, xlabel="per cent", yticks=range(count), yticklabels=methods[dataset])
         axes.grid(axis="x", alpha=0.3)
-        axes.set_ylim(len(methods) - 0.5, -0.5)
-    handles = [
-        plt.Line2D([], [], color="black", marker=m, linestyle="", label=k) for k, m in (("AUC", "o"), ("AP", "s"))
-    ]
+        axes.set_ylim(count - 0.5, -0.5)
+    handles = [plt.Line2D([], [], color="black", marker=m, linestyle="", label=k) for k, m in MARKERS.items()]
     if frame["published_mean"].notna().any():
         handles.append(plt.Line2D([], [], color="black", marker="o", mfc="white", linestyle="", label="paper"))
-    panels[0, -1].legend(handles=handles, fontsize=8)
+    figure.legend(handles=handles, fontsize=8, loc="outside right upper")
     return figure
 
 
 def _scores(axes: Axes, row: pd.Series, place: float, metric: str, method: str) -> None:
     """Our mean and, a little below it, the paper's, with one standard deviation each."""
-    look = {"color": COMPARED.get(method, {"color": "#555555"})["color"], "marker": MARKERS[metric]}
+    model = method.split(",")[0]  # searched or with sampled pairs it is the same model
+    look = {"color": COMPARED.get(model, {"color": "#555555"})["color"], "marker": MARKERS[metric]}
     look |= {"capsize": 2, "markersize": 5, "linestyle": ""}
     axes.errorbar(row["mean"], place, xerr=None if np.isnan(row["std"]) else row["std"], **look)
     if not np.isnan(row["published_mean"]):
@@ -52,29 +53,39 @@ def _scores(axes: Axes, row: pd.Series, place: float, metric: str, method: str) 
 
 
 def paired_differences(table: Table, first: str, second: str) -> Figure:
-    """How far method ``first`` lies above ``second`` on every split they share, mean and 95 % interval; the paper's."""
-    settings = table.differences(first, second)
-    figure, axes = plt.subplots(figsize=(8, 0.62 * len(settings) + 1.6), layout="constrained")
-    figure.suptitle(f"{first} − {second}, on the same splits")
+    """How far method ``first`` lies above ``second`` on every split they share, mean and 95 % interval; the paper's.
+
+    A row for each setting in each of the `VARIANTS` that has runs. From two splits no interval is drawn: Student's
+    quantile for one degree of freedom, 12.7, would set the scale of the figure and say nothing.
+    """
     values = table.values.pivot(index=[*table.setting, "seed"], columns="method", values="value")
     published = table.frame.pivot(index=table.setting, columns="method", values="published_mean")
-    for place, row in settings.iterrows():
-        key = tuple(row[table.setting])
-        each = (values.loc[key, first] - values.loc[key, second]).dropna()
+    shared = {variant: table.differences(first + variant, second + variant) for variant in VARIANTS}
+    settings = list(dict.fromkeys(tuple(row) for row in table.frame[table.setting].to_numpy()))
+    rows = [
+        (key, variant, row)
+        for key in settings
+        for variant, frame in shared.items()
+        for _, row in frame[(frame[table.setting] == list(key)).all(axis=1)].iterrows()
+    ]
+    figure, axes = plt.subplots(figsize=(9, 0.55 * len(rows) + 1.6), layout="constrained")
+    figure.suptitle(f"{first} − {second}, on the same splits")
+    for place, (key, variant, row) in enumerate(rows):
+        each = (values.loc[key, first + variant] - values.loc[key, second + variant]).dropna()
         axes.scatter(each, np.full(len(each), place), 28, color="#777777", marker="|", label="a split")
-        half = stats.t.ppf(0.975, row["n"] - 1) * row["std"] / np.sqrt(row["n"]) if row["n"] > 1 else None
+        half = stats.t.ppf(0.975, row["n"] - 1) * row["std"] / np.sqrt(row["n"]) if row["n"] > 2 else None
         look = {"color": "black", "marker": "o", "capsize": 4, "linewidth": 2, "label": "mean, 95 %"}
         axes.errorbar(row["mean"], place, xerr=half, **look)
         theirs = published.loc[key, first] - published.loc[key, second]
-        if not np.isnan(theirs):
-            axes.scatter(theirs, place, 50, marker="D", facecolor="white", edgecolor="#D55E00", zorder=3, label="paper")
+        if not np.isnan(theirs):  # a little below, so that it hides no split
+            look = {"marker": "D", "facecolor": "white", "edgecolor": "#D55E00", "label": "paper"}
+            axes.scatter(theirs, place + 0.28, 40, zorder=3, **look)
     axes.axvline(0, color="grey", linewidth=1)
-    axes.set(xlabel="points", yticks=range(len(settings)))
-    axes.set_yticklabels([" ".join(row) for row in settings[table.setting].to_numpy()])
-    axes.set_ylim(len(settings) - 0.5, -0.5)
+    axes.set(xlabel="points", yticks=range(len(rows)))
+    axes.set_yticklabels([f"{' '.join(key)}{variant} (n={row['n']})" for key, variant, row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
-    lines = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    axes.legend(lines.values(), lines.keys(), fontsize=8)
+    axes.legend(*every_label([axes]), fontsize=8)
     return figure
 
 

@@ -86,6 +86,18 @@ def test_figures_name_the_model_and_count_only_what_is_wrong():
     assert axes.texts[0].get_position() == (1, 0)  # true 0, taken for 1
 
 
+def test_numbers_stay_legible_on_every_shade():
+    counts = np.arange(100).reshape(10, 10)
+    (axes,) = plots.confusions([({"dim_z1": 5, "dim_z2": 5, "topology": "S+N"}, {"confusion": counts})]).axes
+    shade = axes.images[0]
+    for text in axes.texts:
+        grey = shade.cmap(shade.norm(int(text.get_text())))[0]
+        luminance = ((grey + 0.055) / 1.055) ** 2.4  # of sRGB; contrast as the WCAG define it
+        contrast = 1.05 / (luminance + 0.05) if text.get_color() == "white" else (luminance + 0.05) / 0.05
+        assert contrast > 4, (text.get_text(), grey)
+    assert {text.get_color() for text in axes.texts} == {"white", "black"}
+
+
 def test_curves_mark_the_epoch_whose_weights_were_kept(home):
     cells = []
     for seed, topology in enumerate(["N+N", "S+S"]):

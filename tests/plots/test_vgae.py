@@ -16,6 +16,7 @@ from svae_repro.tables import Table
 
 KEYS = ["method", "dataset", "metric"]
 SPLITS = {"N-VGAE": [91.0, 90.0, 93.0], "S-VGAE": [92.0, 91.5, 93.5], "GAE": [91.2, 90.1]}
+SAMPLED = {"N-VGAE, sampled pairs": [95.0, 96.0], "S-VGAE, sampled pairs": [94.0, 94.5]}
 PUBLISHED = {"N-VGAE": (92.7, 0.2), "S-VGAE": (94.1, 0.1)}
 
 
@@ -27,10 +28,10 @@ def no_figure_is_left():
     assert left == []
 
 
-def table(published=PUBLISHED) -> Table:
+def table(published=PUBLISHED, pubmed=()) -> Table:
     rows, values = [], []
-    for method, scores in SPLITS.items():
-        key = (method, "Cora", "AUC")
+    for method, scores in [*SPLITS.items(), *dict(pubmed).items()]:
+        key = (method, "Cora" if method in SPLITS else "Pubmed", "AUC")
         rows.append(
             (*key, np.mean(scores), np.std(scores, ddof=1), len(scores), *published.get(method, (np.nan,) * 2), "")
         )
@@ -55,12 +56,30 @@ def test_scores_show_every_method_and_the_papers_open():
     expected = [*(np.mean(scores) for scores in SPLITS.values()), *(mean for mean, _ in PUBLISHED.values())]
     assert xs(axes, lines) == pytest.approx(sorted(expected))
     assert [text.get_text() for text in axes.get_yticklabels()] == list(SPLITS)
-    assert "paper" in [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "paper" in [text.get_text() for text in figure.legends[0].get_texts()]
     plt.close(figure)
     without = plots.link_prediction(table(published={}))
     assert xs(without.axes[0], lines) == pytest.approx(sorted(expected[:3]))
-    assert "paper" not in [text.get_text() for text in without.axes[0].get_legend().get_texts()]
+    assert "paper" not in [text.get_text() for text in without.legends[0].get_texts()]
     plt.close(without)
+
+
+def test_a_panel_names_only_the_methods_with_runs_on_its_graph():
+    figure = plots.link_prediction(table(pubmed=SAMPLED))
+    assert [[text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes] == [[*SPLITS], [*SAMPLED]]
+    colours = [[line.get_color() for line in axes.lines if line.get_marker() == "o"][:2] for axes in figure.axes]
+    assert colours[0][0] == colours[1][0] and len(set(colours[1])) == 2  # the same two models
+    plt.close(figure)
+
+
+def test_paired_differences_have_a_line_for_each_variant_and_no_interval_from_two_splits():
+    figure = plots.paired_differences(table(pubmed=SAMPLED), "S-VGAE", "N-VGAE")
+    (axes,) = figure.axes
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["Cora AUC (n=3)", "Pubmed AUC, sampled pairs (n=2)"]
+    assert len([c for c in axes.collections if hasattr(c, "get_segments")]) == 1
+    assert axes.collections[-1].get_offsets()[:, 0].tolist() == [-1.0, -1.5]
+    plt.close(figure)
 
 
 def test_paired_differences_show_every_split_their_mean_with_students_interval_and_the_papers():
