@@ -165,7 +165,7 @@ def _with_scrolling_tables(soup: BeautifulSoup) -> BeautifulSoup:
 
 def _start(building: Path, found: list[Results], pages: list[Page], links: "_Links") -> str:
     """The start page; the first figure of each notebook is written beside it."""
-    verdicts = f"# {TITLE}\n\n{summary.overview(found)}\n{summary.CERTAINTY}"
+    verdicts = f"# {TITLE}\n\n{summary.verdicts(found, level=2)}"
     parts = [web.markdown(verdicts), "<h2>Notebooks and figures</h2>"]
     for page in pages:
         parts.append(f'<h3><a href="{page.name}.html">{html.escape(page.title)}</a></h3>')

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from . import experiments, paths, store, tables
+from . import experiments, figures, paths, store, tables
 from .store import Results
 
 README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
@@ -113,10 +113,15 @@ def details(found: list[Results], level: int = 3) -> str:
     return "\n".join(parts)
 
 
+def verdicts(found: list[Results], level: int = 3) -> str:
+    """The overview, how to read it, and the paper's figures one by one under a heading of this level."""
+    return "\n".join([overview(found), CERTAINTY, f"{'#' * level} Figures of the paper\n", figures.overview(found)])
+
+
 def summary(preset: str = "paper", data: str = "auto") -> str:
     """What came out, as it stands in the README."""
     found = stored(preset, data)
-    return "\n".join([overview(found), CERTAINTY, details(found)])
+    return "\n".join([verdicts(found), details(found)])
 
 
 def write_readme() -> None:
