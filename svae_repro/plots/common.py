@@ -52,20 +52,20 @@ def save(figure: Figure, name: str, results: Results) -> None:
         figure.suptitle(f"{figure.get_suptitle()} ({note})".strip())
     file = paths.figures(results.preset, results.standin) / f"{name}.png"
     drawn = io.BytesIO()
-    pictures = _only_pictures(figure)
+    grey = [image.get_cmap().is_gray() for axes in figure.axes for image in axes.images]
+    pictures = all(grey) and all(axes.images for axes in figure.axes)
     dots = PICTURE_DOTS_PER_INCH if pictures else DOTS_PER_INCH
     figure.savefig(drawn, format="png", dpi=dots, bbox_inches="tight")
-    # A palette makes the file a third as large.
-    small = _greys(Image.open(drawn)) if pictures else _colours(Image.open(drawn))
+    # A palette makes the file a third as large, but would cut a scale of colours into steps.
+    palette = _greys if pictures else _colours if all(grey) else _true_colours
+    small = palette(Image.open(drawn))
     store.write_atomically(file, lambda f: small.save(f, format="png", optimize=True))
     plt.show()
     plt.close(figure)
 
 
-def _only_pictures(figure: Figure) -> bool:
-    """Whether all that the panels show is grey images."""
-    shown = [axes.images for axes in figure.axes]
-    return bool(shown) and all(images and all(i.get_cmap().is_gray() for i in images) for images in shown)
+def _true_colours(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
 
 
 def _colours(image: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from ..experiments.blog_qm9 import BINS, LIKELIHOODS, MODELS, SEAM
 from ..store import Results
@@ -197,10 +198,10 @@ def qm9_circles(found: Found) -> Figure:
             ends = np.exp(1j * np.array([angle[k], predicted[k]])) * [1.0, 0.7]
             above.plot(ends.real, ends.imag, color="#777777", linewidth=0.7, zorder=0)
         for degrees in range(-120, 181, 60):
-            x, y = 1.2 * np.cos(np.radians(degrees)), 1.2 * np.sin(np.radians(degrees))
+            x, y = 1.3 * np.cos(np.radians(degrees)), 1.3 * np.sin(np.radians(degrees))
             name = "±180°" if degrees == 180 else _degrees(degrees, 0)
             above.text(x, y, name, ha="center", va="center", fontsize=9)
-        above.set(title=MODELS[configuration["model"]][1], aspect="equal", xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
+        above.set(title=MODELS[configuration["model"]][1], aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
         above.set_axis_off()
         above.legend(loc="center", frameon=False)
         bins = np.linspace(-180, 180, 73)
@@ -267,6 +268,9 @@ def qm9_ranges(results: Results, likelihood: str, d: int) -> Figure:
     above.set(ylabel="mean error (degrees)", ylim=(0, None))
     below.set(xlabel="true angle (degrees)", ylabel="test angles")
     right.set(xscale="log", xlabel="test angles in a range of ten degrees", ylabel="mean error (degrees)")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(ScalarFormatter())
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.set_ylim(0, None)
     right.grid(alpha=0.3)
     right.legend(fontsize=8)
