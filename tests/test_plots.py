@@ -1,5 +1,7 @@
 """Figures: what their helpers compute at known points, and that what `save` writes is whole and leaves nothing open."""
 
+import base64
+import gzip
 import json
 import math
 import re
@@ -12,6 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from plotly.offline import get_plotlyjs
 
 from svae_repro import paths, plots
 from svae_repro.spaces import space
@@ -112,6 +116,14 @@ def test_labels_are_moved_apart_and_no_further():
 
 # Files
 
+FIGURES = sorted(file for file in (paths.REPOSITORY / "figures" / "paper").glob("*") if file.is_file())
+
+
+@pytest.mark.skipif(not FIGURES, reason="no figures are committed")
+def test_the_committed_figures_are_small():
+    assert sum(file.stat().st_size for file in FIGURES) < 10e6
+    assert {file.name for file in FIGURES if file.suffix == ".gif" and file.stat().st_size > 1.5e6} == set()
+
 
 def test_save_marks_the_title_writes_a_png_and_closes(home):
     figure, _ = plt.subplots()
@@ -119,6 +131,20 @@ def test_save_marks_the_title_writes_a_png_and_closes(home):
     plots.save(figure, "name", results("quick", standin=True))
     assert figure.get_suptitle() == "A title (quick preset, stand-in data)"
     assert (paths.figures("quick", True) / "name.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_of_pictures_keep_their_greys_and_others_their_colours(home, rng):
+    def saved(figure):
+        plots.save(figure, "name", results())
+        return np.asarray(Image.open(paths.figures("quick", True) / "name.png").convert("RGB"))
+
+    pixels = np.tile(np.arange(256, dtype=np.uint8), (100, 1)).repeat(4, axis=1).reshape(100, -1)
+    greys = saved(plots.samples([({"d": 2, "space": "e"}, {"samples": pixels})], "Samples"))
+    assert (greys == greys[..., :1]).all()
+    levels = np.unique(greys)
+    assert len(levels) == 32 and np.abs(np.diff(levels.astype(int)) - 255 / 31).max() < 1
+    colours = saved(plots.latent_spaces([latent(rng, "e")]))
+    assert (colours != colours[..., :1]).any()
 
 
 def test_a_figure_of_the_study_itself_needs_no_remark():
@@ -143,7 +169,10 @@ def test_the_page_needs_no_network_and_is_the_same_twice(home, rng):
     html = file.read_text()
     assert re.findall(r'<script[^>]* src="([^"]*)"', html) == ["plotly.min.js"]
     assert "http://" not in html and "https://" not in html
-    assert (file.parent / "plotly.min.js").stat().st_size > 10**6
+    library = (file.parent / "plotly.min.js").read_text()
+    packed = re.search(r'atob\("([^"]*)"\)', library)[1]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
+    assert len(library) < len(get_plotlyjs()) / 2
     assert "stand-in data" in html
     assert again.read_text() == html
 

@@ -11,11 +11,12 @@ loss is that objective too, but its ``ELBO`` and ``KL`` are the real ones; ``KL_
 reports. ``e-warm`` and ``s-warm`` are trained with a linear KL warm-up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy import stats
 
 from .. import evaluation
 from ..data.mnist import Images, Pixels
@@ -157,50 +158,75 @@ def decoded(model: VAE, run: int, z: torch.Tensor) -> np.ndarray:
     return (model.decode(every_run)[run].sigmoid() * 255).round().byte().cpu().numpy()
 
 
-Means = dict[tuple[int, int, str], float]
+Place = tuple[int, int, str]  # d, hidden layers, model
+Runs = dict[Place, dict[int, float]]  # seed -> ELBO
 
 
-def mean_elbo(results: Results) -> Means:
-    """(d, hidden layers, model) of the grid -> ELBO, the mean over the seeds that are there."""
-    elbo: dict[tuple, list[float]] = {}
+def elbos(results: Results) -> Runs:
+    """The ELBO of every run of the grid."""
+    runs: Runs = {}
     for cell in results.cells:
         model, d, layers = (cell["configuration"][key] for key in ("model", "d", "layers"))
         if model in GRID_MODELS:
-            elbo.setdefault((d, layers, model), []).append(cell["metrics"]["ELBO"])
-    return {key: float(np.mean(values)) for key, values in elbo.items()}
+            runs.setdefault((d, layers, model), {})[cell["seed"]] = cell["metrics"]["ELBO"]
+    return runs
 
 
-OPEN = ("open", "cells are missing")
+SIGNIFICANCE = 0.01
+OPEN = ("open", "a model has fewer than two runs")
 
 
-def wins(mean: Means, places: list[tuple[int, int]], favourite: str, best: Callable = max) -> tuple[str, str]:
-    """Whether ``favourite`` has the highest mean, or the lowest with ``best=min``, at every (d, layers): the verdict.
+def differ(first: Iterable[float], second: Iterable[float]) -> bool:
+    """Whether Welch's t-test tells two sets of runs apart, p < 0.01."""
+    return bool(stats.ttest_ind(list(first), list(second), equal_var=False).pvalue < SIGNIFICANCE)
 
-    It is "partly" where that holds at some, "open" while cells are missing; then the numbers behind it.
+
+def winner(values: dict[str, list[float]], lowest: bool = False) -> str | None:
+    """The name with the highest mean, or the lowest, if its runs `differ` from the runner-up's; otherwise None."""
+    first, second, *_ = sorted(values, key=lambda name: np.mean(values[name]), reverse=not lowest)
+    return first if differ(values[first], values[second]) else None
+
+
+def counted(holds: list[bool]) -> str:
+    """The verdict on a claim that is to hold in every case: "partly" if it does in some."""
+    return "reproduced" if all(holds) else "partly" if any(holds) else "not reproduced"
+
+
+def wins(runs: Runs, places: list[tuple[int, int]], favourite: str, lowest: bool = False) -> tuple[str, str]:
+    """Whether ``favourite`` is the `winner` at every (d, layers), of the highest ELBO or the lowest: the verdict.
+
+    It is "partly" if it is at some, "open" while a model has fewer than two runs; then the numbers behind it.
     """
-    if any((*place, model) not in mean for place in places for model in GRID_MODELS):
+    if any(len(runs.get((*place, model), ())) < 2 for place in places for model in GRID_MODELS):
         return OPEN
-    rows = [{model: mean[*place, model] for model in GRID_MODELS} for place in places]
-    count = sum(best(row, key=row.get) == favourite for row in rows)
-    word = "reproduced" if count == len(places) else "partly" if count else "not reproduced"
+    rows = [{model: list(runs[*place, model].values()) for model in GRID_MODELS} for place in places]
+    winners = [winner(row, lowest) for row in rows]
+    shown = [name == favourite for name in winners]
     names = ", ".join(MODELS[model][1] for model in GRID_MODELS)
-    values = "; ".join(" / ".join(f"{value:.1f}" for value in row.values()) for row in rows)
-    return word, f"{count} of {len(places)}; ELBO ({names}): {values}"
+    values = "; ".join(" / ".join(f"{np.mean(values):.1f}" for values in row.values()) for row in rows)
+    count = f"{sum(shown)} of {len(places)}, another space in {len(places) - sum(shown) - winners.count(None)}"
+    return counted(shown), f"shown in {count}; ELBO ({names}): {values}"
 
 
-def best_of_all(mean: Means, settings: Settings, favourite: tuple[int, int, str]) -> tuple[str, str]:
-    """Whether ``favourite`` has the highest mean of the grid: the verdict and the numbers behind it.
+def best_of_all(runs: Runs, settings: Settings, favourite: Place) -> tuple[str, str]:
+    """Whether ``favourite`` is the `winner` of the grid: the verdict and the numbers behind it.
 
-    It is "partly" if the best differs from it in nothing but the number of layers.
+    It is "partly" if one with the same d and space has the highest mean and wins against all but its like.
     """
     cells = [(c["d"], c["layers"], c["model"]) for c in grid(settings)]
-    if any(cell not in mean for cell in cells):
+    if any(len(runs.get(cell, ())) < 2 for cell in cells):
         return OPEN
-    best = max(cells, key=mean.get)
+    mean = {cell: np.mean(list(runs[cell].values())) for cell in cells}
+    best, second, *_ = sorted(cells, key=mean.get, reverse=True)
+    rival = max((c for c in cells if (c[0], c[2]) != (best[0], best[2])), key=mean.get)
+    alone, alike = (differ(runs[best].values(), runs[other].values()) for other in (second, rival))
     same = (best[0], best[2]) == (favourite[0], favourite[2])
-    word = "reproduced" if best == favourite else "partly" if same else "not reproduced"
-    d, layers, model = best
-    return (
-        word,
-        f"best: {MODELS[model][1]}, d = {d}, {layers} layers, {mean[best]:.1f}; that one: {mean[favourite]:.1f}",
-    )
+    word = "reproduced" if alone and best == favourite else "partly" if alike and same else "not reproduced"
+    lead = "shown" if alone else "no winner shown"
+    of_all = f"best: {_named(best)}, {mean[best]:.1f}; next: {_named(second)}, {mean[second]:.1f} ({lead})"
+    return word, f"{of_all}; that one: {mean[favourite]:.1f}"
+
+
+def _named(place: Place) -> str:
+    d, layers, model = place
+    return f"{MODELS[model][1]}, d = {d}, {layers} layer{'s' * (layers > 1)}"

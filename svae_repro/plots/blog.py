@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from scipy.special import ndtr
 
@@ -36,11 +37,8 @@ def blog_elbo(frame: pd.DataFrame, levels: dict[str, float] | None = None) -> Fi
     ``levels`` are horizontal lines with their names.
     """
     layers, dims = sorted(frame["hidden_layers"].unique()), sorted(frame["d"].unique())
-    figure, panels = plt.subplots(
-        1, len(layers), figsize=(max(6, 4 * len(layers)), 4.4), layout="constrained", sharey=True, squeeze=False
-    )
-    figure.suptitle("Test ELBO by latent space")
-    for axes, n in zip(panels[0], layers, strict=True):
+    figure, panels = _depths("Test ELBO by latent space", "ELBO in nats per image", layers, dims)
+    for axes, n in zip(panels, layers, strict=True):
         for shift, style in zip((-0.09, 0, 0.09), list(STYLES.values())[:3], strict=True):
             chosen = (frame["hidden_layers"] == n) & (frame["method"] == style["label"])
             rows = frame[chosen].set_index("d").reindex(dims)
@@ -52,18 +50,22 @@ def blog_elbo(frame: pd.DataFrame, levels: dict[str, float] | None = None) -> Fi
                     axes.errorbar(x, rows[prefix + "mean"], bars, capsize=3, **{**style, **look, "label": label})
         for style, (name, level) in zip(("-", "--"), (levels or {}).items(), strict=False):
             axes.axhline(level, color="black", linewidth=1, linestyle=style, label=name)
-        _depth_axes(axes, n, dims)
-    panels[0, 0].set_ylabel("ELBO in nats per image")
-    figure.legend(*panels[0, -1].get_legend_handles_labels(), loc="outside right center")
+    handles, names = panels[-1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=max(3, len(names) // 2))
     return figure
 
 
-def _depth_axes(axes: Axes, layers: int, dims: list[int]) -> None:
-    """A panel of one number of hidden layers over the dimensions."""
-    axes.set(title=f"{layers} hidden layers" if layers > 1 else "1 hidden layer")
-    axes.set(xticks=range(len(dims)), xticklabels=dims, xlim=(-0.5, len(dims) - 0.5))
-    axes.set_xlabel("dimension d of the latent space")
-    axes.grid(axis="y", alpha=0.3)
+def _depths(title: str, label: str, layers: list[int], dims: list[int]) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with a panel over the dimensions for each number of hidden layers."""
+    size = (max(7.5, 0.8 + 2.5 * len(layers)), 5)
+    figure, panels = plt.subplots(1, len(layers), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    figure.suptitle(title)
+    for axes, n in zip(panels[0], layers, strict=True):
+        axes.set(title=f"{n} hidden layers" if n > 1 else "1 hidden layer")
+        axes.set(xticks=range(len(dims)), xticklabels=dims, xlim=(-0.5, len(dims) - 0.5), xlabel="dimension d")
+        axes.grid(axis="y", alpha=0.3)
+    panels[0, 0].set_ylabel(label)
+    return figure, panels[0]
 
 
 def blog_kl(results: Results) -> Figure:
@@ -72,19 +74,15 @@ def blog_kl(results: Results) -> Figure:
     ``results`` holds at least one run.
     """
     layers, dims = (sorted({c["configuration"][key] for c in results.cells}) for key in ("layers", "d"))
-    figure, panels = plt.subplots(
-        1, len(layers), figsize=(max(6, 4 * len(layers)), 3.8), layout="constrained", sharey=True, squeeze=False
-    )
-    figure.suptitle("KL divergence of the posteriors from the prior")
-    for axes, n in zip(panels[0], layers, strict=True):
+    title = "KL divergence of the posteriors from the prior"
+    figure, panels = _depths(title, "KL divergence in nats per image", layers, dims)
+    for axes, n in zip(panels, layers, strict=True):
         for shift, model in ((-0.15, "e"), (0, "s"), (0.15, "h")):
             cells = results.where(layers=n, model=model)
             place = [dims.index(c["configuration"]["d"]) + shift for c in cells]
             axes.plot(place, [c["metrics"]["KL"] for c in cells], linestyle="none", alpha=0.8, **STYLES[model])
         axes.axhline(0, color="black", linewidth=1)
-        _depth_axes(axes, n, dims)
-    panels[0, 0].set_ylabel("KL divergence in nats per image")
-    figure.legend(*panels[0, -1].get_legend_handles_labels(), loc="outside right center")
+    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -118,7 +116,7 @@ def blog_kl_terms(results: Results) -> Figure:
 
 def blog_planes(found: Found) -> Figure:
     """The post's opening: latent points by digit of the autoencoder and the VAE, and the same region decoded below."""
-    figure, panels = plt.subplots(2, len(found), figsize=(6.2 * len(found), 12.4), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(2, len(found), figsize=(4.8 * len(found), 9.7), layout="constrained", squeeze=False)
     figure.suptitle("Autoencoder and VAE with two latent coordinates")
     for (above, below), (configuration, arrays) in zip(panels.T, found, strict=True):
         (left, bottom), (right, top) = arrays["box"].astype(float)
@@ -150,10 +148,12 @@ def blog_reconstructions(found: Found, shape: Shape | None = None) -> Figure:
     Digits unless the ``shape`` of photographs is given.
     """
     dims = sorted({c["d"] for c, _ in found})
-    size = (5.6 * len(dims), 3) if shape is None else (4.6 * len(dims), 4.2)
-    figure, panels = plt.subplots(1, len(dims), figsize=size, layout="constrained", squeeze=False)
+    # Digits make wide panels, photographs high ones.
+    size = (6.4, 0.4 + 3 * len(dims)) if shape is None else (4.6 * len(dims), 4.2)
+    across = {"nrows": len(dims)} if shape is None else {"ncols": len(dims)}
+    figure, panels = plt.subplots(**across, figsize=size, layout="constrained", squeeze=False)
     figure.suptitle("Test images and their reconstructions")
-    for axes, d in zip(panels[0], dims, strict=True):
+    for axes, d in zip(panels.flat, dims, strict=True):
         models = [(c["model"], a) for c, a in found if c["d"] == d]
         rows = [models[0][1]["originals"], *(a["reconstructions"] for _, a in models)]
         count, side = rows[0].shape[0], shape[0] if shape else math.isqrt(rows[0].shape[1])
@@ -171,31 +171,43 @@ def blog_latent_spaces(found: Found, names: Sequence[str] = ()) -> Figure:
     Every image is the number of its class; ``names`` of the classes go into a legend below.
     """
     maps = {
-        "e": (plane_map, 1, None, "$R^2$"),
-        "s": (hammer_map, 1.7, "hammer", "$S^2$"),
-        "h": (poincare_map, 1, None, "$H^2$"),
+        "e": (plane_map, None, "$R^2$"),
+        "s": (hammer_map, "hammer", "$S^2$"),
+        "h": (poincare_map, None, "$H^2$"),
     }
-    ratios = [maps[c["model"]][1] for c, _ in found]
-    figure = plt.figure(figsize=(4.8 * sum(ratios), 5.2), layout="constrained")
+    figure, places = _sphere_below([c["model"] for c, _ in found], (4.8, 5))
     figure.suptitle("Latent space of the test images, d = 2")
-    grid = figure.add_gridspec(1, len(found), width_ratios=ratios)
-    for column, (configuration, arrays) in enumerate(found):
-        draw, _, projection, name = maps[configuration["model"]]
-        axes = figure.add_subplot(grid[column], projection=projection)
+    for place, (configuration, arrays) in zip(places, found, strict=True):
+        draw, projection, name = maps[configuration["model"]]
+        axes = figure.add_subplot(place, projection=projection)
         axes.set_title(f"{STYLES[configuration['model']]['label']}: {name}", pad=12)
         draw(axes, arrays["latent"].astype(float), arrays["labels"])
     if names:
         looks = [{"marker": f"${k}$", "color": CLASS_COLOURS[k % 10], "label": name} for k, name in enumerate(names)]
         handles = [Line2D([], [], linestyle="none", markersize=8, **look) for look in looks]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(names))
+        figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
+
+
+def _sphere_below(models: list[str], panel: tuple[float, float]) -> tuple[Figure, list[SubplotSpec]]:
+    """A figure with a place of that width and height in inches for each model: the sphere's below the flat ones.
+
+    Three side by side would be too small to read on a page.
+    """
+    flat = [model for model in models if model != "s"]
+    rows, columns = len({model == "s" for model in models}), max(1, len(flat))
+    figure = plt.figure(figsize=(panel[0] * columns, panel[1] * rows + 0.4), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
+    return figure, [grid[-1, :] if model == "s" else grid[0, flat.index(model)] for model in models]
 
 
 def blog_grids(found: Found, shape: Shape | None = None) -> Figure:
     """Decoded grids of the latent spaces of dimension 2, in steps of equal prior probability; see `draw_images`."""
-    figure, panels = plt.subplots(1, len(found), figsize=(6 * len(found), 6.4), layout="constrained", squeeze=False)
+    panel = (4.8, 5) if shape is None else (4, 4.6)
+    figure, places = _sphere_below([c["model"] for c, _ in found], panel)
     figure.suptitle("Decoded latent space, d = 2, in steps of equal prior probability")
-    for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
+    for place, (configuration, arrays) in zip(places, found, strict=True):
+        axes = figure.add_subplot(place)
         draw_images(axes, arrays["grid"], math.isqrt(len(arrays["grid"])), shape)
         axes.set_title(STYLES[configuration["model"]]["label"])
         _grid_axes(axes, configuration["model"])
@@ -210,7 +222,7 @@ def _grid_axes(axes: Axes, model: str) -> None:
         axes.set(yticks=(np.sin(np.radians(degrees)) + 1) / 2, yticklabels=[f"{_number(v)}°" for v in degrees])
         axes.set_xticklabels([f"{_number(v)}°" for v in range(-180, 181, 90)])
         return
-    values = np.array([-1.5, -1, -0.5, 0, 0.5, 1, 1.5])
+    values = np.array([-1.5, -0.5, 0, 0.5, 1.5])
     ticks, names = ndtr(values), [_number(v) for v in values]
     axes.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names)
     hyperbolic = model == "h"

@@ -1,5 +1,7 @@
 """What all figures share: styles, files, and what to say where a cell is missing."""
 
+import base64
+import gzip
 import io
 import tempfile
 from collections.abc import Sequence
@@ -19,8 +21,22 @@ from ..store import Results
 # Colours that colour-blind readers tell apart (Okabe and Ito 2008); markers and line styles say the same again.
 METHOD_STYLES = {"N-VAE": {"color": "#0072B2", "marker": "o"}, "S-VAE": {"color": "#D55E00", "marker": "s"}}
 DOTS_PER_INCH = 150  # of the files; those in a notebook have matplotlib's own 100
+PICTURE_DOTS_PER_INCH, PICTURE_GREYS = 120, 32  # of files of small grey pictures, where more would not show
 ANIMATION_DOTS_PER_INCH = 80
 FRAMES_PER_SECOND = 5
+# plotly.js in less than half of its five megabytes: the pages' calls wait until the browser has unpacked it.
+UNPACK = """// plotly.js, https://plotly.com/javascript, Copyright Plotly, Inc., MIT licence; gzipped
+{
+    const packed = Uint8Array.from(atob("PACKED"), character => character.charCodeAt(0));
+    const code = new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+    const ready = code.then(text => {
+        const script = document.createElement("script");
+        script.textContent = text;
+        document.head.append(script);
+    });
+    window.Plotly = { newPlot: (...details) => ready.then(() => window.Plotly.newPlot(...details)) };
+}
+"""
 Found = list[tuple[dict, dict[str, np.ndarray]]]  # (configuration, arrays) of cells
 
 
@@ -36,12 +52,34 @@ def save(figure: Figure, name: str, results: Results) -> None:
         figure.suptitle(f"{figure.get_suptitle()} ({note})".strip())
     file = paths.figures(results.preset, results.standin) / f"{name}.png"
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
-    # A palette makes the file a third as large; kmeans keeps the colours of small marks true.
-    small = Image.open(drawn).convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
+    grey = [image.get_cmap().is_gray() for axes in figure.axes for image in axes.images]
+    pictures = all(grey) and all(axes.images for axes in figure.axes)
+    dots = PICTURE_DOTS_PER_INCH if pictures else DOTS_PER_INCH
+    figure.savefig(drawn, format="png", dpi=dots, bbox_inches="tight")
+    # A palette makes the file a third as large, but would cut a scale of colours into steps.
+    palette = _greys if pictures else _colours if all(grey) else _true_colours
+    small = palette(Image.open(drawn))
     store.write_atomically(file, lambda f: small.save(f, format="png", optimize=True))
     plt.show()
     plt.close(figure)
+
+
+def _true_colours(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
+
+
+def _colours(image: Image.Image) -> Image.Image:
+    """With 256 colours; kmeans keeps those of small marks true."""
+    return image.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
+
+
+def _greys(image: Image.Image) -> Image.Image:
+    """With `PICTURE_GREYS` from black to white in equal steps: fewer that suit the image would show in its light."""
+    top = PICTURE_GREYS - 1
+    small = image.convert("L").point([round(value * top / 255) for value in range(256)])
+    small = Image.frombytes("P", small.size, small.tobytes())
+    small.putpalette([round(level * 255 / top) for level in range(PICTURE_GREYS) for _ in "RGB"])
+    return small
 
 
 def save_animation(figure: Figure, animation: FuncAnimation, name: str, results: Results) -> Path:
@@ -69,7 +107,8 @@ def save_page(page: go.Figure, name: str, results: Results) -> Path:
     store.write_atomically(file, lambda f: f.write(html.encode()))
     library = file.with_name("plotly.min.js")
     if not library.exists():
-        store.write_atomically(library, lambda f: f.write(get_plotlyjs().encode()))
+        packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+        store.write_atomically(library, lambda f: f.write(UNPACK.replace("PACKED", packed).encode()))
     return file
 
 

@@ -197,9 +197,13 @@ def draw_images(axes: Axes, pixels: np.ndarray, columns: int, shape: tuple[int, 
 
 def samples(found: Found, title: str) -> Figure:
     """Figures 7 and 8: decoded samples of the prior, one panel for each d."""
-    figure, panels = plt.subplots(1, len(found), figsize=(3 * len(found), 3.5), layout="constrained", squeeze=False)
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    size = (3 * columns, 3.2 * rows + 0.3)
+    figure = plt.figure(figsize=size, layout="constrained")
     figure.suptitle(title)
-    for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
+    for place, (configuration, arrays) in enumerate(found, start=1):
+        axes = figure.add_subplot(rows, columns, place)
         draw_images(axes, arrays["samples"], 10)
         axes.set(title=f"d = {configuration['d']}", xticks=[], yticks=[])
     return figure
@@ -207,7 +211,7 @@ def samples(found: Found, title: str) -> Figure:
 
 def manifolds(found: Found) -> Figure:
     """Figure 9: the decoded grids of `Space.grid` over the plane and the sphere."""
-    figure, panels = plt.subplots(1, len(found), figsize=(6.4 * len(found), 6.8), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(1, len(found), figsize=(4.8 * len(found), 5), layout="constrained", squeeze=False)
     figure.suptitle("Decoded latent space, d = 2, in steps of equal prior probability")
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
         draw_images(axes, arrays["grid"], math.isqrt(len(arrays["grid"])))

@@ -31,7 +31,9 @@ def hyperboloid_page(points: np.ndarray, labels: np.ndarray) -> go.Figure:
     centres = {k: np.median(upright[labels == k], axis=0) for k in np.unique(labels)}
     for centre in centres.values():  # above the sheet, which is convex
         centre[2] = 1.1 * math.sqrt(1 + centre[0] ** 2 + centre[1] ** 2) + 0.3
-    return _page(sheet, upright, labels, centres, "Latent space of the H-VAE, d = 2: test images on H²")
+    page = _page(sheet, upright, labels, centres, "Latent space of the H-VAE, d = 2: test images on H²")
+    # A shallow dish: seen from above and near, or it would leave half of the page empty and hide the points within.
+    return page.update_layout(scene_camera_eye={"x": 0.8, "y": 0.8, "z": 1.3})
 
 
 def _page(surface: tuple, points: np.ndarray, labels: np.ndarray, centres: dict, title: str) -> go.Figure:
@@ -47,5 +49,5 @@ def _page(surface: tuple, points: np.ndarray, labels: np.ndarray, centres: dict,
         page.data[-1].update(showlegend=False, hoverinfo="skip", textfont={"size": 28, "color": colour})
     hidden = {axis: {"visible": False} for axis in ("xaxis", "yaxis", "zaxis")}
     page.update_layout(scene={**hidden, "aspectmode": "data"}, legend={"title": "digit", "itemsizing": "constant"})
-    page.update_layout(title_text=title, template="none")
+    page.update_layout(title_text=title, template="none", margin={"l": 0, "r": 0, "b": 0, "t": 60})
     return page

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from ..experiments.blog_qm9 import BINS, LIKELIHOODS, MODELS, SEAM
 from ..store import Results
@@ -81,7 +82,12 @@ def qm9_losses(results: Results) -> Figure:
     columns = len({d for _, d in kinds})
     rows = -(-len(kinds) // columns)
     figure, panels = plt.subplots(
-        rows, columns, figsize=(4.6 * columns, 3.6 * rows), layout="constrained", squeeze=False, sharey="row"
+        rows,
+        columns,
+        figsize=(max(6, 3.4 * columns), 3.2 * rows + 0.6),
+        layout="constrained",
+        squeeze=False,
+        sharey="row",
     )
     figure.suptitle("Validation loss")
     for axes, (likelihood, d) in zip(panels.flat, kinds, strict=False):
@@ -149,22 +155,21 @@ def qm9_matrices(found: Found) -> Figure:
     panels_of = [("true angles", found[0][1]["true_matrix"])]
     panels_of += [(f"{MODELS[c['model']][1]}, predicted", arrays["predicted_matrix"]) for c, arrays in found]
     used = np.flatnonzero(~np.isnan(np.diag(found[0][1]["true_matrix"])))
-    figure, panels = plt.subplots(
-        1, len(panels_of), figsize=(3.7 * len(panels_of) + 0.8, 4.2), layout="constrained", squeeze=False
-    )
+    rows = -(-len(panels_of) // 2)
+    figure = plt.figure(figsize=(9, 4 * rows + 0.4), layout="constrained")
     figure.suptitle("Correlation of the angles of a molecule with each other")
-    for axes, (title, matrix) in zip(panels[0], panels_of, strict=True):
+    for place, (title, matrix) in enumerate(panels_of, start=1):
+        axes = figure.add_subplot(rows, 2, place)
         values = matrix[np.ix_(used, used)].astype(float)
         np.fill_diagonal(values, np.nan)
         image = axes.imshow(values, vmin=0, vmax=1, cmap="cividis")
-        axes.set(title=title, xticks=range(len(used)), yticks=range(len(used)), xlabel="slot")
+        axes.set(title=title, xticks=range(len(used)), yticks=range(len(used)), xlabel="slot", ylabel="slot")
         axes.set_xticklabels(used + 1, fontsize=8)
         axes.set_yticklabels(used + 1, fontsize=8)
         rms = np.sqrt(np.nanmean(values**2))
         axes.text(0.98, 0.97, f"r.m.s. {rms:.2f}", ha="right", va="top", transform=axes.transAxes, fontsize=9)
         axes.texts[-1].set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85})
-    panels[0, 0].set_ylabel("slot")
-    figure.colorbar(image, ax=panels, label="circular correlation", shrink=0.85)
+    figure.colorbar(image, ax=figure.axes, label="circular correlation", shrink=0.85)
     return figure
 
 
@@ -174,7 +179,7 @@ CONNECTED = 40  # examples joined by a line
 def qm9_circles(found: Found) -> Figure:
     """True against predicted angles: on the unit circle, some of them joined, and on a square."""
     figure, panels = plt.subplots(
-        2, len(found), figsize=(4.4 * len(found), 8.8), layout="constrained", squeeze=False, height_ratios=[1, 1]
+        2, len(found), figsize=(3.4 * len(found), 7), layout="constrained", squeeze=False, height_ratios=[1, 1]
     )
     figure.suptitle("True and predicted angles of test molecules")
     for (above, below), (configuration, arrays) in zip(panels.T, found, strict=True):
@@ -193,10 +198,10 @@ def qm9_circles(found: Found) -> Figure:
             ends = np.exp(1j * np.array([angle[k], predicted[k]])) * [1.0, 0.7]
             above.plot(ends.real, ends.imag, color="#777777", linewidth=0.7, zorder=0)
         for degrees in range(-120, 181, 60):
-            x, y = 1.2 * np.cos(np.radians(degrees)), 1.2 * np.sin(np.radians(degrees))
+            x, y = 1.3 * np.cos(np.radians(degrees)), 1.3 * np.sin(np.radians(degrees))
             name = "±180°" if degrees == 180 else _degrees(degrees, 0)
             above.text(x, y, name, ha="center", va="center", fontsize=9)
-        above.set(title=MODELS[configuration["model"]][1], aspect="equal", xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
+        above.set(title=MODELS[configuration["model"]][1], aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
         above.set_axis_off()
         above.legend(loc="center", frameon=False)
         bins = np.linspace(-180, 180, 73)
@@ -236,7 +241,7 @@ def qm9_error_distribution(results: Results, d: int) -> Figure:
 
 def qm9_ranges(results: Results, likelihood: str, d: int) -> Figure:
     """Mean error by true angle with the number of angles below it, and mean error against that number."""
-    figure = plt.figure(figsize=(13, 5.6), layout="constrained")
+    figure = plt.figure(figsize=(10.5, 5.2), layout="constrained")
     figure.suptitle(f"Error by range of the true angle: {LIKELIHOODS[likelihood]}, d = {d}")
     grid = figure.add_gridspec(2, 2, width_ratios=[1.5, 1], height_ratios=[2.2, 1])
     above, below, right = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (slice(None), 1)))
@@ -263,6 +268,9 @@ def qm9_ranges(results: Results, likelihood: str, d: int) -> Figure:
     above.set(ylabel="mean error (degrees)", ylim=(0, None))
     below.set(xlabel="true angle (degrees)", ylabel="test angles")
     right.set(xscale="log", xlabel="test angles in a range of ten degrees", ylabel="mean error (degrees)")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(ScalarFormatter())
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.set_ylim(0, None)
     right.grid(alpha=0.3)
     right.legend(fontsize=8)
