@@ -12,19 +12,15 @@ import sys
 
 from . import __version__, experiments, paths
 from .errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"{message} ({self.prog} --help lists the options)")
+from .options import Parser, parse_seeds, parse_where
 
 
 def parser() -> argparse.ArgumentParser:
-    top = _Parser(prog="python -m svae_repro", description=__doc__.partition("\n")[0], allow_abbrev=False)
+    top = Parser(prog="python -m svae_repro", description=__doc__.partition("\n")[0])
     top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
     presets = {"default": "quick", "help": "smoke, quick (default) or paper"}
-    train = commands.add_parser("run", help="train and score the missing cells of an experiment", allow_abbrev=False)
+    train = commands.add_parser("run", help="train and score the missing cells of an experiment")
     train.add_argument("experiment", help=", ".join(experiments.NAMES))
     train.add_argument("--preset", **presets)
     train.add_argument("--where", default="", metavar="d=2,space=s", help="only these configurations")
@@ -66,15 +62,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    from . import study
+    from . import backends, status, study
 
     if options.command == "run":
-        with study.cluster(options.backend, options.scheduler):
+        with backends.cluster(options.backend, options.scheduler):
             results = study.run(
                 options.experiment,
                 options.preset,
-                where=study.parse_where(options.where),
-                seeds=None if options.seeds is None else study.parse_seeds(options.seeds),
+                where=parse_where(options.where),
+                seeds=None if options.seeds is None else parse_seeds(options.seeds),
                 source=options.source,
                 device=options.device,
                 jobs=options.jobs,
@@ -85,7 +81,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             )
         return 3 if results.unfinished else 0
     if options.command == "status":
-        print(study.status(options.preset, options.standin))
+        print(status.status(options.preset, options.standin))
     elif options.command == "tables":
         from . import summary, tables
 

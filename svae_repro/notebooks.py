@@ -19,26 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svae_repro import paths
-from svae_repro.colab import FIRST_CELL
 from svae_repro.errors import UserError
+from svae_repro.notebook_files import clean, data_line, find, set_first_cell
+from svae_repro.options import Parser, parse_seeds
 
 REQUIRED = ("preset", "train", "device", "progress")  # parameters every notebook declares
 OPTIONAL = ("data", "jobs", "seeds", "fresh")  # passed to the notebooks that declare them
-KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"{message} (--help lists the options)")
-
-
-def _seeds(text: str) -> str:
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form 0-9 or 0,2,7")
-    for first, last in re.findall(r"(\d+)-(\d+)", text):
-        if int(first) > int(last):
-            raise argparse.ArgumentTypeError(f"'{text}' counts backwards")
-    return text
 
 
 def _jobs(text: str) -> int:
@@ -54,19 +40,21 @@ def _numbers(text: str) -> list[str]:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(prog="python -m svae_repro.notebooks", description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(prog="python -m svae_repro.notebooks", description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", choices=("smoke", "quick", "paper"), help="default: quick")
     parser.add_argument("--only", type=_numbers, metavar="02,03", help="only these notebooks")
     parser.add_argument("--data", choices=("auto", "real", "standin"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
     parser.add_argument("--jobs", type=_jobs, metavar="N")
-    parser.add_argument("--seeds", type=_seeds, metavar="0-9")
+    parser.add_argument("--seeds", metavar="0-9")
     parser.add_argument("--fresh", action="store_true", default=None, help="train again what is already there")
     parser.add_argument("--in-place", action="store_true", help="refresh the notebooks with their default parameters")
     parser.add_argument("--first-cell", action="store_true", help="only bring the first code cell into step")
     parser.add_argument("--check-only", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--notebooks", type=Path, default=paths.REPOSITORY / "notebooks", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.seeds is not None:
+        parse_seeds(options.seeds)  # which the notebooks do, but later
     if options.in_place:
         for name in ("preset", "device", *OPTIONAL):
             if getattr(options, name) is not None:
@@ -74,20 +62,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options.preset = options.preset or ("paper" if options.in_place else "quick")
     options.device = options.device or "auto"
     return options
-
-
-def find(folder: Path, only: list[str] | None) -> list[Path]:
-    """The notebooks `NN_name.ipynb`, in order; 00, the overview of all others, last."""
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"), key=lambda path: (path.name.startswith("00"), path.name))
-    if not found:
-        raise UserError(f"no notebooks (NN_name.ipynb) in {folder}")
-    if only is None:
-        return found
-    numbers = [path.name[:2] for path in found]
-    for number in only:
-        if number not in numbers:
-            raise UserError(f"there is no notebook {number}, only {', '.join(sorted(numbers))}")
-    return [path for path in found if path.name[:2] in only]
 
 
 def plan(notebooks: list[Path], options: argparse.Namespace) -> list[dict]:
@@ -114,55 +88,6 @@ def plan(notebooks: list[Path], options: argparse.Namespace) -> list[dict]:
         if name not in used:
             raise UserError(f"none of these notebooks has a parameter {name}; leave out --{name}")
     return plans
-
-
-def clean(notebook, source_ids: list[str | None]):
-    """Keep what a re-run reproduces (sources, outputs, tags, ids); drop timings, widgets, this machine's kernel."""
-    notebook.metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    for number, cell in enumerate(notebook.cells):
-        # A cell written without an id gets a random one on reading.
-        cell.id = source_ids[number] or f"cell-{number:02d}"
-        tags = cell.metadata.get("tags")
-        cell.metadata = {"tags": tags} if tags else {}
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-    return notebook
-
-
-def set_first_cell(path: Path) -> None:
-    """Make `colab.FIRST_CELL` the first code cell of a notebook.
-
-    As it prints nothing inside the repository, the stored outputs hold; only the cells' numbers move on.
-    """
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    cells = notebook["cells"]
-    source = FIRST_CELL.splitlines(keepends=True)
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    if code and code[0].get("id") == "first-cell":
-        code[0]["source"] = source
-    else:
-        cell = {"cell_type": "code", "execution_count": 1, "id": "first-cell", "metadata": {}, "outputs": []}
-        cells.insert(cells.index(code[0]) if code else len(cells), cell | {"source": source})
-        for other in code:
-            number = other["execution_count"]
-            other["execution_count"] = number and number + 1
-            for output in other["outputs"]:
-                if "execution_count" in output:
-                    output["execution_count"] = other["execution_count"]
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def data_line(notebook) -> str:
-    """What the provenance cell says after `data: `, for example `real (mnist ...)`; `-` if nothing does."""
-    printed = [
-        output.text
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if output.output_type == "stream" and output.name == "stdout"
-    ]
-    lines = re.findall(r"^data: (.+?)\s*$", "\n".join(printed), flags=re.MULTILINE)
-    return lines[-1] if lines else "-"
 
 
 @dataclass

@@ -4,9 +4,6 @@ A cell that is on disk is done. Cells are independent, so they run on the local 
 back ends. Only the driver writes results; the processes that train write their own checkpoints.
 """
 
-import contextlib
-import math
-import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -15,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from . import experiments, paths
+from .backends import BACKENDS
 from .errors import UserError
+from .options import parse_seeds, select
 from .store import Results, cell_path, check_writable, load, provenance, read_cell, slug, write_cell
 from .training import OutOfTime, Progress
-
-BACKENDS = ("loky", "dask", "ray")
-RUNNING_SECONDS = 180.0  # a checkpoint younger than this belongs to a training that goes on
 
 
 @dataclass
@@ -41,36 +36,6 @@ class Job:
     deadline: float | None = None
     report: Callable[[Progress], None] | None = None
     report_evaluation: Callable[[int, int], None] | None = None
-
-
-def select(configurations: list[dict], where: dict[str, str]) -> list[dict]:
-    """Configurations that agree with ``where``, whose values are text; a `UserError` for an unknown key or value."""
-    for key, value in where.items():
-        known = {str(c[key]) for c in configurations if key in c}
-        if not known:
-            raise UserError(f"unknown key {key!r} in --where: choose among {', '.join(configurations[0])}")
-        if value not in known:
-            raise UserError(f"no configuration has {key}={value}: choose among {', '.join(sorted(known))}")
-    return [c for c in configurations if all(str(c[key]) == value for key, value in where.items())]
-
-
-def parse_where(text: str) -> dict[str, str]:
-    """``d=2,space=s`` -> {"d": "2", "space": "s"}; a `UserError` for anything else."""
-    pairs = [part.split("=") for part in text.split(",")] if text else []
-    if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise UserError(f"--where {text!r} is not of the form d=2,space=s")
-    return dict(pairs)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """``0-9`` or ``0,2,7`` or a mixture -> the numbers; a `UserError` for anything else."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise UserError(f"--seeds {text!r} is not of the form 0-9 or 0,2,7")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return list(dict.fromkeys(seeds))
 
 
 def resolve_device(device: str) -> str:
@@ -192,55 +157,6 @@ def obtain(
         return load(name, preset, standin=data == "standin")
     chosen = None if seeds is None else parse_seeds(str(seeds))
     return run(name, preset, source=data, device=device, jobs=jobs, seeds=chosen, fresh=fresh, progress=progress)
-
-
-@contextlib.contextmanager
-def cluster(backend: str, address: str | None = None) -> Iterator[None]:
-    """Connects to the Dask scheduler at ``address`` or tells joblib of Ray; nothing to do for other back ends."""
-    if backend == "ray":
-        try:
-            from ray.util.joblib import register_ray
-        except ImportError:
-            raise UserError("--backend ray needs the package ray: pip install ray") from None
-        register_ray()
-    if backend != "dask":
-        yield
-        return
-    try:
-        from dask.distributed import Client
-    except ImportError:
-        raise UserError("--backend dask needs the package dask[distributed]: pip install 'dask[distributed]'") from None
-    if address is None:
-        raise UserError("--backend dask needs --scheduler ADDRESS, such as tcp://host:8786")
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no Dask scheduler at {address}: {error}") from None
-    with client:
-        yield
-
-
-def status(preset: str, standin: bool = False) -> str:
-    """A table of the cells done, in training and missing of each experiment, and the time the missing may take."""
-    rows = []
-    for name in experiments.NAMES:
-        experiment = experiments.load(name)
-        settings = experiments.settings(experiment, preset)
-        results = load(name, preset, standin)
-        mean = np.mean([c["provenance"]["seconds"] for c in results.cells]) if results.cells else math.nan
-        for configuration in experiment.configurations(settings):
-            done = results.where(**configuration)
-            folder = cell_path(paths.results(preset, standin), name, configuration, 0).parent
-            recent = [f for f in folder.glob("seeds-*") if time.time() - f.stat().st_mtime < RUNNING_SECONDS]
-            running = sum(stem.count("-") for stem in {f.name.partition(".")[0] for f in recent})
-            missing = settings.seeds - len(done) - running
-            own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
-            hours = (missing + running) * own / 3600 if missing + running else 0.0
-            left = "unknown" if math.isnan(hours) else f"{hours:.1f}"
-            rows.append((name, slug(configuration), len(done), running, missing, left))
-    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
-    lines = [("experiment", "configuration", "done", "running", "missing", "hours left"), *rows]
-    return "\n".join(f"{r[0]:{first}} {r[1]:{second}} {r[2]:>5} {r[3]:>8} {r[4]:>8} {r[5]:>11}" for r in lines)
 
 
 @dataclass

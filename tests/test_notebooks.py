@@ -9,7 +9,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from svae_repro.colab import FIRST_CELL
-from svae_repro.notebooks import KERNELSPEC, OPTIONAL, clean, set_first_cell
+from svae_repro.notebook_files import KERNELSPEC, clean, set_first_cell
+from svae_repro.notebooks import OPTIONAL
 from svae_repro.paths import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))

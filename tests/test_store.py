@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from svae_repro import experiments, paths, store, study
+from svae_repro import experiments, options, paths, store
 from svae_repro.errors import UserError
 from svae_repro.store import Outcome, cell_path, command, read_cell, slug, write_atomically, write_cell
 
@@ -89,10 +89,10 @@ def test_the_command_for_a_cell_selects_its_configuration_and_no_other(tmp_path)
             grid = experiment.configurations(settings)
             for standin in (False, True):
                 for configuration in grid:
-                    options = command(cell_path(paths.results(preset, standin), name, configuration, 7)).split()
-                    assert options[:6] == ["python", "-m", "svae_repro", "run", name, "--preset"]
-                    chosen = dict(zip(options[5::2], options[6::2], strict=True))
-                    assert study.select(grid, study.parse_where(chosen.pop("--where"))) == [configuration]
+                    words = command(cell_path(paths.results(preset, standin), name, configuration, 7)).split()
+                    assert words[:6] == ["python", "-m", "svae_repro", "run", name, "--preset"]
+                    chosen = dict(zip(words[5::2], words[6::2], strict=True))
+                    assert options.select(grid, options.parse_where(chosen.pop("--where"))) == [configuration]
                     assert chosen == {"--preset": preset, "--seeds": "7"} | ({"--data": "standin"} if standin else {})
 
 

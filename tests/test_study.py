@@ -19,7 +19,7 @@ import pytest
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from svae_repro import paths, store, study, training
+from svae_repro import backends, paths, status, store, study, training
 from svae_repro.__main__ import main
 from svae_repro.errors import UserError
 from svae_repro.experiments import mnist_vae
@@ -387,7 +387,7 @@ class ReturnsTheWholeList(joblib._parallel_backends.ThreadingBackend):
 def test_a_ray_cluster_stores_a_round_of_jobs_before_the_next(home, tiny, monkeypatch):
     """A stand-in for Ray, which need not be installed: a back end with the same restriction."""
     joblib.register_parallel_backend("ray", ReturnsTheWholeList)
-    monkeypatch.setattr(study, "cluster", lambda *_: nullcontext())
+    monkeypatch.setattr(backends, "cluster", lambda *_: nullcontext())
     second, train = home / "results/smoke-standin/mnist_vae/d=2,space=e/seed-1.json", mnist_vae.run_cells
 
     def run_cells(job):
@@ -587,37 +587,7 @@ def test_results_that_cannot_be_written_are_found_out_before_the_training(home, 
     assert [file.name for file in home.rglob("*")] == ["results"]
 
 
-# Arguments
-
-
-@pytest.mark.parametrize(
-    "text, seeds",
-    [("0", [0]), ("0-3", [0, 1, 2, 3]), ("7,2", [7, 2]), ("0-1,5,3-4", [0, 1, 5, 3, 4]), ("0,0-1", [0, 1])],
-)
-def test_seeds(text, seeds):
-    assert study.parse_seeds(text) == seeds
-
-
-@pytest.mark.parametrize("text", ["", "a", "1,", ",1", "1,,2", "3-1", "-1", "1-", "1-2-3", "0.5", "1 2", "0-3,b"])
-def test_misspelt_seeds_are_one_line(text):
-    with pytest.raises(UserError, match="--seeds") as error:
-        study.parse_seeds(text)
-    assert repr(text) in str(error.value) and "\n" not in str(error.value)
-
-
-def test_where():
-    assert study.parse_where("") == {} and study.parse_where("d=2,space=s") == {"d": "2", "space": "s"}
-    grid = mnist_vae.configurations(PRESETS["paper"])
-    assert study.select(grid, {}) == grid
-    assert study.select(grid, {"d": "5"}) == [{"d": 5, "space": "e"}, {"d": 5, "space": "s"}]
-    assert study.select(grid, {"d": "5", "space": "s"}) == [{"d": 5, "space": "s"}]
-
-
-@pytest.mark.parametrize("text", ["d", "d=", "=2", "d=2,", "d==2", "d=2=3", ","])
-def test_misspelt_where_is_one_line(text):
-    with pytest.raises(UserError, match="--where") as error:
-        study.parse_where(text)
-    assert "\n" not in str(error.value)
+# Status
 
 
 def test_status_counts_what_is_done_running_and_missing(home, tiny):
@@ -627,13 +597,13 @@ def test_status_counts_what_is_done_running_and_missing(home, tiny):
     (folder / "seeds-1.ckpt").touch()
 
     def counts():
-        lines = [line.split() for line in study.status("smoke", standin=True).splitlines()]
+        lines = [line.split() for line in status.status("smoke", standin=True).splitlines()]
         return {line[1]: line[2:5] for line in lines if line[0] == "mnist_vae"}
 
     assert counts() == {"d=2,space=s": ["1", "0", "1"], "d=2,space=e": ["0", "1", "1"]}
     (folder / "seeds-1.d=8,dropout=0.5.ckpt").touch()  # another one of the same task
     assert counts()["d=2,space=e"] == ["0", "1", "1"]
-    lines = study.status("smoke", standin=True).splitlines()
+    lines = status.status("smoke", standin=True).splitlines()
     assert len({len(line) for line in lines}) == 1 and any(line.startswith("mixed_curvature ") for line in lines)
     (folder / "seeds-1.d=8,dropout=0.5.ckpt").unlink()
     old = time.time() - 3600  # nothing has written to it for an hour: not running

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from svae_repro import study
+from svae_repro import options
 from svae_repro.data.mnist import Pixels
 from svae_repro.errors import UserError
 from svae_repro.experiments import m1m2
 from svae_repro.experiments.m1m2 import PRESETS, TOPOLOGIES, configurations, load_data, run_cells, table_rows
 from svae_repro.models import M1M2
 from svae_repro.study import Job
-from svae_repro.training import Schedule, run_generators
+from svae_repro.training import OutOfTime, Schedule, run_generators
 
 TINY = replace(
     PRESETS["smoke"],
@@ -106,7 +106,7 @@ def test_a_cell_continues_from_its_checkpoint(tmp_path):
         try:
             (outcome,) = run_cells(Job(configuration, [0], TINY, data, checkpoint=file, deadline=0.0))
             break
-        except study.OutOfTime:
+        except OutOfTime:
             interruptions += 1
     assert interruptions == TINY.pilot_epochs + whole[0].metrics["stopped_epoch"]
     assert outcome.metrics == whole[0].metrics
@@ -167,4 +167,4 @@ def test_table_rows_are_per_cent():
 
 def test_an_unknown_topology_is_one_clear_line():
     with pytest.raises(UserError, match=r"no configuration has topology=H\+H: choose among N\+N, S\+N, S\+S"):
-        study.select(configurations(PRESETS["paper"]), study.parse_where("topology=H+H"))
+        options.select(configurations(PRESETS["paper"]), options.parse_where("topology=H+H"))

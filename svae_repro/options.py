@@ -1,0 +1,49 @@
+"""What the words of a command line mean, for both programs: `python -m svae_repro` and the runner of the notebooks.
+
+Importing this file needs the standard library only, as the runner checks its options before anything is installed.
+"""
+
+import argparse
+import re
+
+from .errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse without abbreviations, whose complaint about an option is a `UserError`."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str):
+        raise UserError(f"{message} (--help lists the options)")
+
+
+def select(configurations: list[dict], where: dict[str, str]) -> list[dict]:
+    """Configurations that agree with ``where``, whose values are text; a `UserError` for an unknown key or value."""
+    for key, value in where.items():
+        known = {str(c[key]) for c in configurations if key in c}
+        if not known:
+            raise UserError(f"unknown key {key!r} in --where: choose among {', '.join(configurations[0])}")
+        if value not in known:
+            raise UserError(f"no configuration has {key}={value}: choose among {', '.join(sorted(known))}")
+    return [c for c in configurations if all(str(c[key]) == value for key, value in where.items())]
+
+
+def parse_where(text: str) -> dict[str, str]:
+    """``d=2,space=s`` -> {"d": "2", "space": "s"}; a `UserError` for anything else."""
+    pairs = [part.split("=") for part in text.split(",")] if text else []
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise UserError(f"--where {text!r} is not of the form d=2,space=s")
+    return dict(pairs)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0-9`` or ``0,2,7`` or a mixture -> the numbers; a `UserError` for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise UserError(f"--seeds {text!r} is not of the form 0-9 or 0,2,7")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return list(dict.fromkeys(seeds))

@@ -1,0 +1,34 @@
+"""What is done, in training and missing, and how long the rest may take."""
+
+import math
+import time
+
+import numpy as np
+
+from . import experiments, paths
+from .store import cell_path, load, slug
+
+RUNNING_SECONDS = 180.0  # a checkpoint younger than this belongs to a training that goes on
+
+
+def status(preset: str, standin: bool = False) -> str:
+    """A table of the cells done, in training and missing of each experiment, and the time the missing may take."""
+    rows = []
+    for name in experiments.NAMES:
+        experiment = experiments.load(name)
+        settings = experiments.settings(experiment, preset)
+        results = load(name, preset, standin)
+        mean = np.mean([c["provenance"]["seconds"] for c in results.cells]) if results.cells else math.nan
+        for configuration in experiment.configurations(settings):
+            done = results.where(**configuration)
+            folder = cell_path(paths.results(preset, standin), name, configuration, 0).parent
+            recent = [f for f in folder.glob("seeds-*") if time.time() - f.stat().st_mtime < RUNNING_SECONDS]
+            running = sum(stem.count("-") for stem in {f.name.partition(".")[0] for f in recent})
+            missing = settings.seeds - len(done) - running
+            own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
+            hours = (missing + running) * own / 3600 if missing + running else 0.0
+            left = "unknown" if math.isnan(hours) else f"{hours:.1f}"
+            rows.append((name, slug(configuration), len(done), running, missing, left))
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [("experiment", "configuration", "done", "running", "missing", "hours left"), *rows]
+    return "\n".join(f"{r[0]:{first}} {r[1]:{second}} {r[2]:>5} {r[3]:>8} {r[4]:>8} {r[5]:>11}" for r in lines)
