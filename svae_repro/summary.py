@@ -74,9 +74,12 @@ def _counted(words: Counter) -> str:
 
 
 def _overall(words: Counter) -> str:
-    """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly"."""
-    if len(words) == 1:
-        return next(iter(words))
+    """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly".
+
+    A table "moves" as soon as one thing moves it.
+    """
+    if len(words) == 1 or "moves" in words:
+        return "moves" if "moves" in words else next(iter(words))
     return "open" if "open" in words else "not shown" if words.keys() <= {"no", "not shown"} else "partly"
 
 
@@ -85,9 +88,9 @@ def _weighed(results: Results, word: str, reason: str, runs: str) -> tuple[str, 
     if not results.cells:
         return "open", runs, "no run yet"
     if results.standin:
-        return "none", runs, "stand-in data"
+        return "no verdict", runs, "stand-in data"
     if results.preset != "paper":
-        word = "open" if word.startswith("open") else "none"
+        word = "open" if word.startswith("open") else "no verdict"
         return word, runs, f"{results.preset} preset, not the paper's protocol; {reason}"
     return word, runs, reason
 

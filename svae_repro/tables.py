@@ -125,9 +125,9 @@ class Table:
         them do. Neither those with another winner nor the undecided ones do, but they are counted apart.
         """
         if self.standin:
-            return "none: stand-in data"
+            return "no verdict: stand-in data"
         if self.single_runs:
-            return "none: the published numbers are of single runs, and only claims are judged"
+            return "no verdict: the published numbers are of single runs, and only claims are judged"
         outcomes = self.comparisons()["outcome"]
         same, other, undecided, missing = ((outcomes == o).sum() for o in ("same", "other", "undecided", "open"))
         total = len(outcomes)
@@ -240,14 +240,18 @@ def build(results: Results) -> list[Table]:
 
 def _rows(experiment, cell: dict) -> dict[str, list[tuple]]:
     """The rows of a cell by table; a `UserError` where it was written by hand, or by other code, and lacks numbers."""
-    remedy = f"recompute it: {store.command(cell['path'], fresh=True)}"
+
+    def refuse(fault: str) -> UserError:
+        remedy = store.command(cell["path"], fresh=True)
+        return UserError(f"the result {cell['path']} {fault}; recompute it: {remedy}")
+
     try:
         tables = experiment.table_rows(cell)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"the result {cell['path']} lacks numbers of its tables ({error}); {remedy}") from None
+        raise refuse(f"lacks numbers of its tables ({error})") from None
     for *key, value in itertools.chain.from_iterable(tables.values()):
         if not (isinstance(value, float | int) and math.isfinite(value)):
-            raise UserError(f"the result {cell['path']} has no number for {key[-1]} but {value!r:.20}; {remedy}")
+            raise refuse(f"has no number for {key[-1]} but {value!r:.20}")
     return tables
 
 

@@ -27,6 +27,7 @@ def line(text: str, item: str) -> list[str]:
         (["no", "not shown"], "not shown"),
         (["reproduced", "open"], "open"),
         (["does not move"], "does not move"),
+        (["does not move", "moves", "open"], "moves"),
     ],
 )
 def test_one_word_for_several_claims(words, overall):
@@ -65,14 +66,14 @@ def test_claims_are_counted(home, monkeypatch):
 def test_another_preset_has_no_verdict_on_the_paper(home):
     fill(paths.results("quick"), CLEAR)
     _, verdict, _, why = line(summary.summary("quick"), "Table 1")
-    assert verdict == "**none**" and why.startswith("quick preset, not the paper's protocol; 1 of 1 comparisons")
+    assert verdict == "**no verdict**" and why.startswith("quick preset, not the paper's protocol; 1 of 1 comparisons")
 
 
 def test_stand_ins_say_so_and_real_data_come_first(home):
     fill(paths.results("quick", standin=True), CLEAR)
     text = summary.summary("quick")
-    assert line(text, "Table 1")[1::2] == ["**none**", "stand-in data"]
-    assert "### Table 1: none (6 of 12 runs, stand-in data)" in text
+    assert line(text, "Table 1")[1::2] == ["**no verdict**", "stand-in data"]
+    assert "### Table 1: no verdict (6 of 12 runs, stand-in data)" in text
     assert "S-VAE (stand-in data)" in text and "S-VAE, paper" not in text
     assert "Table 1 | **open**" in summary.summary("quick", data="real")
 

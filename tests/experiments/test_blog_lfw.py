@@ -141,4 +141,4 @@ def test_the_table_has_the_posts_rows():
     assert len(table.frame) == 60 and (table.frame["n"] == 3).all()
     assert np.allclose(table.frame["mean"], table.frame["published_mean"])
     # the post's spread is between batches: no mean of ours lies within so many standard deviations of its single runs
-    assert table.verdict().startswith("none: ") and set(table.frame["verdict"]) == {""}
+    assert table.verdict().startswith("no verdict: ") and set(table.frame["verdict"]) == {""}
