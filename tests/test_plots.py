@@ -189,8 +189,8 @@ def test_missing_arrays_are_named_with_the_command_that_makes_them(home, capsys)
     found = plots.stored(results(), "latent", [{"d": 2, "space": "e"}, {"d": 2, "space": "s"}])
     said = capsys.readouterr().out
     assert found == []
-    assert "d=2,space=e; d=2,space=s" in said
-    assert "python -m svae_repro run mnist_vae --preset quick --seeds 0 --data standin" in said
+    for letter in "es":
+        assert f"run mnist_vae --preset quick --where d=2,space={letter} --seeds 0 --data standin" in said
 
 
 def test_stored_arrays_are_found_and_those_of_another_kind_are_not(tmp_path, capsys):
