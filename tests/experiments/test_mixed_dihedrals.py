@@ -12,10 +12,12 @@ from svae_repro.experiments.mixed_dihedrals import (
     PRESETS,
     SPHERES,
     TOGETHER,
+    best,
     claims,
     configurations,
     load_data,
     run_cells,
+    schedules,
 )
 from svae_repro.spaces import space
 from svae_repro.study import Job
@@ -25,9 +27,16 @@ TINY = replace(PRESETS["smoke"], train_size=200, validation_size=50, test_size=6
 DATA = load_data("standin", TINY)
 
 
-def outcomes(name, seeds=(0,), curvature="fixed"):
-    configuration = {"d": space(name).dim, "space": name, "curvature": curvature}
+def outcomes(name, seeds=(0,), curvature="fixed", warmup=0):
+    configuration = {"d": space(name).dim, "space": name, "curvature": curvature, "warmup": warmup}
     return run_cells(Job(configuration, list(seeds), TINY, DATA))
+
+
+def of_the_blog(model, seed, warmup=0):
+    """The outcome of `blog_qm9` for the same data."""
+    settings = replace(TINY, schedule=replace(TINY.schedule, warmup_epochs=warmup))
+    (outcome,) = blog_qm9.run_cells(Job({"d": 10, "likelihood": "von-mises", "model": model}, [seed], settings, DATA))
+    return outcome
 
 
 def test_all_spaces_have_ten_dimensions_and_the_paper_preset_five_seeds():
@@ -35,14 +44,14 @@ def test_all_spaces_have_ten_dimensions_and_the_paper_preset_five_seeds():
         assert {c["d"] for c in configurations(settings)} == {space(c["space"]).dim for c in configurations(settings)}
         assert settings.dims == (10,) and "e10" in settings.spaces
     paper = PRESETS["paper"]
-    assert len(configurations(paper)) == 7 + 1 and paper.seeds == 5
+    assert len(configurations(paper)) == 2 * (7 + 1) and paper.seeds == 5
     assert paper.train_size is paper.validation_size is paper.test_size is None
 
 
 def test_a_single_space_is_the_blogs_model():
     """The same weights, batches and scores; only the log-likelihood and the factors are added."""
     (ours,) = outcomes("h10", (3,))
-    (theirs,) = blog_qm9.run_cells(Job({"d": 10, "likelihood": "von-mises", "model": "h"}, [3], TINY, DATA))
+    theirs = of_the_blog("h", 3)
     assert theirs.metrics.items() <= ours.metrics.items()
     assert ours.metrics.keys() - theirs.metrics.keys() == {"LL", "factor_kl", "factor_curvature"}
     assert set(ours.arrays) == {"validation_curve"}
@@ -72,14 +81,43 @@ VALUES = {
 }
 
 
+def both(values, validation=(0.2, 0.1)):
+    """Cells with these LLs under the second schedule and a nat less under the first, and these validation losses."""
+    found = results(values, "mixed_dihedrals")
+    cells = []
+    for cell in found.cells:
+        for warmup, loss, less in zip(PRESETS["paper"].warmups, validation, (1, 0), strict=True):
+            metrics = cell["metrics"] | {"LL": cell["metrics"]["LL"] - less, "validation_loss": loss}
+            cells.append(cell | {"configuration": cell["configuration"] | {"warmup": warmup}, "metrics": metrics})
+    return replace(found, cells=cells)
+
+
+def test_the_warmup_is_that_of_the_configuration():
+    (with_it,), (without,) = outcomes("e10", warmup=2), outcomes("e10")
+    assert with_it.metrics["ELBO"] == of_the_blog("e", 0, warmup=2).metrics["ELBO"] != without.metrics["ELBO"]
+
+
+def test_the_schedule_is_chosen_by_the_validation_loss_and_by_nothing_else():
+    found = both({"e10": [-7.0, -8.0]})
+    assert [cell["metrics"]["LL"] for cell in best(found).cells] == [-7.0, -8.0]
+    assert [cell["metrics"]["LL"] for cell in best(both({"e10": [-7.0, -8.0]}, (0.1, 0.2))).cells] == [-8.0, -9.0]
+    assert [c["seed"] for c in best(replace(found, cells=found.cells[1:])).cells] == [1]
+    assert schedules(found).splitlines() == [
+        "| space | LL, warm-up 0 | LL, warm-up 10 | warm-up 10 chosen |",
+        "| --- | --- | --- | --- |",
+        "| ℝ¹⁰ | -8.50 | -7.50 | 2 of 2 |",
+    ]
+    assert schedules(replace(found, cells=found.cells[1:])).endswith("| -9.00 | -7.50 | 1 of 1 |")
+
+
 def test_claims_are_judged_one_by_one():
-    found = claims(results(VALUES, "mixed_dihedrals"))
+    found = claims(both(VALUES))
     assert [claim for claim, _, _ in found] == list(CLAIMS)
     assert [word for _, word, _ in found] == ["yes", "partly", "no", "not shown", "not shown"]
     assert "(S¹)¹⁰ − ℝ¹⁰ +1.00" in found[0][2] and "(S²)⁵ − S¹⁰ -0.50" in found[1][2]
 
 
 def test_claims_are_open_while_spaces_are_missing():
-    assert [word for _, word, _ in claims(results({}, "mixed_dihedrals"))] == ["open"] * 5
+    assert [word for _, word, _ in claims(both({}))] == ["open"] * 5
     without = {name: values for name, values in VALUES.items() if name != SPHERES}
-    assert [word for _, word, _ in claims(results(without, "mixed_dihedrals"))][:2] == ["yes", "open"]
+    assert [word for _, word, _ in claims(both(without))][:2] == ["yes", "open"]

@@ -38,7 +38,9 @@ def table(published=PUBLISHED, pubmed=()) -> Table:
         values += [(*key, score, seed) for seed, score in enumerate(scores)]
     columns = [*KEYS, "mean", "std", "n", "published_mean", "published_std", "verdict"]
     runs = pd.DataFrame(values, columns=[*KEYS, "value", "seed"])
-    return Table("table4", pd.DataFrame(rows, columns=columns), ("AUC",), False, "quick", list(PUBLISHED), runs, True, 3)
+    return Table(
+        "table4", pd.DataFrame(rows, columns=columns), ("AUC",), False, "quick", list(PUBLISHED), runs, True, 3
+    )
 
 
 def xs(axes, line_or_dots) -> list[float]:
