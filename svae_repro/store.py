@@ -71,6 +71,14 @@ class Results:
                     raise UserError(f"cannot read the arrays {file}: {error}; recompute them: {remedy}") from None
         return None
 
+    def validation_curve(self, cell: dict) -> np.ndarray:
+        """Unweighted validation loss of a trained cell after each epoch; a `UserError` if it has lost its arrays."""
+        arrays = self.arrays(cell["seed"], **cell["configuration"]) or {}
+        if "validation_curve" not in arrays:
+            remedy = command(cell["path"], fresh=True)
+            raise UserError(f"{cell['path'].with_suffix('.npz')} is missing; recompute it: {remedy}")
+        return arrays["validation_curve"]
+
 
 def slug(configuration: dict) -> str:
     """Folder name of a configuration, in the syntax of ``--where``: ``d=10,space=s``."""

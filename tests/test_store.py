@@ -37,6 +37,15 @@ def test_a_cell_lies_where_its_configuration_says_and_is_read_back(tmp_path, cel
     assert sorted(file.name for file in cell.parent.iterdir()) == ["seed-3.json", "seed-3.npz"]
 
 
+def test_a_validation_curve_is_read_or_the_command_named_that_makes_it(tmp_path, cell):
+    results = store.Results("mnist_vae", tmp_path.name, False, [read_cell(cell)], 1)
+    with pytest.raises(UserError, match=r"seed-3\.npz is missing; recompute it: .* --where d=2,space=s --seeds 3"):
+        results.validation_curve(results.cells[0])
+    outcome = Outcome({"LL": -1.5}, {"validation_curve": np.arange(3)})
+    write_cell(cell, "mnist_vae", CONFIGURATION, 3, outcome, PROVENANCE)
+    assert results.validation_curve(results.cells[0]).tolist() == [0, 1, 2]
+
+
 def edited(**changes):
     return lambda text: json.dumps(json.loads(text) | changes).encode()
 

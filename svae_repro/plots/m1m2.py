@@ -99,7 +99,7 @@ def semi_supervised_curves(results: Results, warmup: int) -> Figure:
     for axes, (dim_z1, dim_z2) in zip(panels.flat, shown, strict=False):
         for cell in results.where(dim_z1=dim_z1, dim_z2=dim_z2):
             method = cell["configuration"]["topology"]
-            curve = results.arrays(cell["seed"], **cell["configuration"])["validation_curve"]
+            curve = results.validation_curve(cell)
             kept = [cell["metrics"]["best_epoch"] - 1]
             axes.plot(np.arange(1, len(curve) + 1), curve, **TOPOLOGY_STYLES[method], markevery=kept, label=method)
         axes.axvline(warmup, color="grey", linestyle=":")

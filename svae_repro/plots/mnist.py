@@ -240,7 +240,7 @@ def validation_curves(results: Results, warmup: int) -> Figure:
         for cell in results.where(d=d):
             method = SPACE_METHODS[cell["configuration"]["space"]]
             style = METHOD_STYLES[method] | {"linestyle": "-" if method == "N-VAE" else "--", "linewidth": 1.2}
-            curve = results.arrays(cell["seed"], **cell["configuration"])["validation_curve"]
+            curve = results.validation_curve(cell)
             best = cell["metrics"]["best_epoch"]
             axes.plot(np.arange(1, len(curve) + 1), curve, **style, markevery=[best - 1], label=method)
             lowest, highest = min(lowest, curve.min()), max(highest, curve[len(curve) // 10])

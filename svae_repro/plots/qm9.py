@@ -93,7 +93,7 @@ def qm9_losses(results: Results) -> Figure:
     for axes, (likelihood, d) in zip(panels.flat, kinds, strict=False):
         for model in MODELS:
             for cell in results.where(likelihood=likelihood, d=d, model=model):
-                curve = (results.arrays(cell["seed"], **cell["configuration"]) or {}).get("validation_curve", [])
+                curve = results.validation_curve(cell)
                 look = {**STYLES[model], "markevery": (3, max(1, len(curve) // 5)), "markersize": 4, "linewidth": 1}
                 look["label"] = STYLES[model]["label"] if cell["seed"] == 0 else "_"
                 axes.plot(np.arange(1, len(curve) + 1), curve, alpha=0.8, **look)
