@@ -16,8 +16,8 @@ TINY = replace(
 )
 
 
-def outcomes(seeds, letter="s", d=2, settings=TINY):
-    job = Job({"d": d, "space": letter}, list(seeds), settings, load_data("standin", settings))
+def outcomes(seeds, letter="s", d=2, settings=TINY, device="cpu"):
+    job = Job({"d": d, "space": letter}, list(seeds), settings, load_data("standin", settings), device)
     return run_cells(job)
 
 
@@ -59,6 +59,19 @@ def test_cells_in_lockstep_are_those_trained_alone(letter, d):
             assert together.metrics[name] == alone.metrics[name]
         for name in ("LL", "ELBO", "RE", "KL", "validation_loss"):  # float32: another order of addition, few steps
             assert together.metrics[name] == pytest.approx(alone.metrics[name], rel=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("letter, d", [("e", 2), ("s", 2), ("s", 4)])
+def test_a_gpu_finds_what_a_cpu_finds(letter, d):
+    """Other random numbers, so the same statistics: five means of twenty runs each within their sampling error."""
+    settings = replace(TINY, hidden=(32,), train_size=None, schedule=Schedule(3e-3, 32, 2, patience=5, max_epochs=10))
+    found = {device: outcomes(range(20), letter, d, settings, device) for device in ("cpu", "cuda")}
+    for name in ("LL", "ELBO", "RE", "KL", "validation_loss"):
+        ours, theirs = (np.array([o.metrics[name] for o in of_device]) for of_device in found.values())
+        error = np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / len(ours))
+        assert abs(ours.mean() - theirs.mean()) < 5 * error, name  # by chance once in 100,000
 
 
 def test_a_cell_repeats_bit_for_bit():
