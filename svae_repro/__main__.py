@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--seeds", metavar="0-9", help="only these seeds (default: all of the preset)")
     train.add_argument("--data", default="auto", dest="source", help="auto (default), real or standin")
     train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    train.add_argument("--jobs", type=int, metavar="N", help="trainings to run at the same time (default: all cores)")
+    train.add_argument(
+        "--jobs", type=int, metavar="N", help="trainings at the same time (default: all cores; Dask: all workers)"
+    )
     together = "seeds of a configuration that train as one program (default: all on a GPU, 1 on a CPU)"
     train.add_argument("--lockstep", type=int, metavar="N", help=together)
     train.add_argument("--backend", default="loky", help="where jobs run: loky (this machine, default), dask or ray")

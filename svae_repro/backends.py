@@ -11,6 +11,8 @@ BACKENDS = ("loky", "dask", "ray")
 @contextlib.contextmanager
 def cluster(backend: str, address: str | None = None) -> Iterator[None]:
     """Connects to the Dask scheduler at ``address`` or tells joblib of Ray; nothing to do for other back ends."""
+    if address is not None and backend != "dask":
+        raise UserError(f"--scheduler {address} is for --backend dask: give both or neither")
     if backend == "ray":
         try:
             from ray.util.joblib import register_ray

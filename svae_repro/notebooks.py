@@ -192,8 +192,8 @@ def _report(preset: str) -> None:
 
     try:
         print(f"report: {report.write(preset)}", flush=True)
-    except UserError as error:
-        print(f"no report: {error}", file=sys.stderr)
+    except Exception as error:  # whatever it is, the table of what ran must still come
+        print(f"no report: {_first_line(error)}", file=sys.stderr)
 
 
 def _table(runs: list[Run]) -> str:

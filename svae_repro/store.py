@@ -5,6 +5,7 @@ A cell is an experiment, a configuration and a seed. It is stored as
 """
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -97,6 +98,18 @@ def command(path: Path, fresh: bool = False) -> str:
     return f"python -m svae_repro run {cell}" + " --data standin" * (folder != preset) + " --fresh" * fresh
 
 
+class Metrics(dict):
+    """The metrics of a stored cell; asking for one that it lacks is a `UserError` that names the file."""
+
+    def __init__(self, path: Path, metrics: dict):
+        super().__init__(metrics)
+        self._path = path
+
+    def __missing__(self, name: str):
+        remedy = command(self._path, fresh=True)
+        raise UserError(f"the result {self._path} lacks the metric {name}; recompute it: {remedy}")
+
+
 def read_cell(path: Path) -> dict:
     """The cell stored in ``path``; a `UserError` naming the file if it cannot be read or is not a cell."""
     remedy = f"recompute it: {command(path, fresh=True)}"
@@ -112,9 +125,16 @@ def read_cell(path: Path) -> dict:
     missing = missing or [key for key in ("data", "seconds") if key not in cell["provenance"]]
     if missing:
         raise UserError(f"the result {path} lacks {', '.join(missing)}; {remedy}")
+    described, seconds = (cell["provenance"][key] for key in ("data", "seconds"))
+    if not (isinstance(described, dict) and {"description", "sha256"} <= described.keys()):
+        raise UserError(f"the result {path} does not describe its data; {remedy}")
+    if not (isinstance(seconds, int | float) and math.isfinite(seconds)):
+        raise UserError(f"the result {path} took {seconds!r} seconds; {remedy}")
+    if type(cell["seed"]) is not int:
+        raise UserError(f"the result {path} has the seed {cell['seed']!r}; {remedy}")
     if (slug(cell["configuration"]), f"seed-{cell['seed']}") != (path.parent.name, path.stem):
         raise UserError(f"the result {path} is of {slug(cell['configuration'])}, seed {cell['seed']}; {remedy}")
-    return cell | {"path": path}
+    return cell | {"metrics": Metrics(path, cell["metrics"]), "path": path}
 
 
 def load(name: str, preset: str, standin: bool = False) -> Results:

@@ -38,6 +38,7 @@ RUN = ["run", "mnist_vae", "--preset", "smoke", "--data", "standin"]
         ([*RUN, "--backend", "slurm"], "'slurm': choose one of loky, dask, ray"),
         ([*RUN, "--backend", "dask"], "--scheduler"),
         ([*RUN, "--backend", "dask", "--scheduler", "nowhere"], "nowhere"),
+        ([*RUN, "--scheduler", "tcp://nowhere:1"], "for --backend dask"),
         ([*RUN, "--jobs", "0"], "--jobs"),
         ([*RUN, "--jobs", "-2"], "--jobs"),
         ([*RUN, "--jobs", "two"], "two"),

@@ -2,6 +2,9 @@
 
 import ast
 import re
+import subprocess
+import sys
+from base64 import b64encode
 from pathlib import Path
 
 import nbformat
@@ -158,3 +161,20 @@ def test_the_first_cell_is_put_in_once_and_brought_into_step(tmp_path: Path):
     assert path.read_text() == whole  # put in, and the cells behind it renumbered
     set_first_cell(path)
     assert path.read_text() == whole
+
+
+def test_a_figure_that_is_not_the_committed_one_is_noticed(tmp_path: Path):
+    """`conftest.py` in the root: of two figures, one committed as it is drawn, nbval takes one."""
+    source = "from IPython.display import Image, display\n\ndisplay(Image(b'drawn', format='png'))"
+    plain = "<IPython.core.display.Image object>"
+    cells = []
+    for count, content in enumerate((b"drawn", b"committed"), start=1):
+        output = new_output("display_data", {"image/png": b64encode(content).decode(), "text/plain": plain})
+        cells.append(new_code_cell(source, execution_count=count, outputs=[output]))
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": KERNELSPEC})
+    file = tmp_path / "figures.ipynb"
+    nbformat.write(notebook, file)
+    options = ["-q", "-p", "conftest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--rootdir"]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path), str(file)]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert "1 failed, 1 passed" in result.stdout and "Cell 1" in result.stdout and "image/png" in result.stdout

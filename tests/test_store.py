@@ -63,6 +63,11 @@ def edited(**changes):
         edited(metrics=[1, 2]),
         edited(configuration="d=2,space=s"),
         edited(provenance={}),
+        edited(provenance=PROVENANCE | {"seconds": "1"}),
+        edited(provenance=PROVENANCE | {"seconds": float("nan")}),
+        edited(provenance=PROVENANCE | {"data": "hand-made"}),
+        edited(provenance=PROVENANCE | {"data": {"sha256": "0"}}),
+        edited(seed="3"),
         edited(seed=4),
         edited(configuration={"d": 2, "space": "e"}),
     ],
@@ -77,6 +82,11 @@ def edited(**changes):
         "metrics",
         "configuration",
         "provenance",
+        "seconds",
+        "nan",
+        "data",
+        "description",
+        "seed as text",
         "seed",
         "s/e",
     ],
@@ -89,6 +99,13 @@ def test_what_is_no_cell_is_refused_in_one_line_with_file_and_remedy(cell, damag
     assert str(error.value).endswith(
         f"python -m svae_repro run mnist_vae --preset {cell.parents[2].name} --where d=2,space=s --seeds 3 --fresh"
     )
+
+
+def test_a_metric_that_a_cell_lacks_is_named_with_file_and_remedy(cell):
+    metrics = read_cell(cell)["metrics"]
+    assert metrics == {"LL": -1.5} and metrics.get("KL") is None and "KL" not in metrics
+    with pytest.raises(UserError, match=r"seed-3\.json lacks the metric KL; recompute it: .* --fresh$"):
+        metrics["KL"]
 
 
 def test_the_command_for_a_cell_selects_its_configuration_and_no_other(tmp_path):

@@ -67,12 +67,18 @@ def analogy_grid(originals: np.ndarray, restyled: np.ndarray) -> np.ndarray:
 
 def confusions(found: Found) -> Figure:
     """Which digit is taken for which: numbers of test images by true and predicted class; correct ones are left out."""
-    figure, panels = plt.subplots(1, len(found), figsize=(4.4 * len(found), 4.6), layout="constrained", squeeze=False)
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    size = (4.4 * columns, 4.3 * rows + 0.3)
+    figure, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     figure.suptitle("Confused digits")
-    for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
+    for axes in panels.flat[len(found) :]:
+        axes.set_axis_off()
+    for axes, (configuration, arrays) in zip(panels.flat, found, strict=False):
         _confusion(axes, arrays["confusion"])
         axes.set_title(_title(configuration))
-    panels[0, 0].set_ylabel("true digit")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("true digit")
     return figure
 
 

@@ -446,6 +446,34 @@ def test_kl_between_two_by_quadrature(m, dtype):
             assert found == pytest.approx(expected, rel=max(1e-10, RELATIVE[dtype]), abs=tolerance)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", KL_DIMENSIONS)
+def test_gradient_of_kl_between_two(m, dtype):
+    """By both concentrations and along the sphere by both means, in exact arithmetic."""
+    eps = torch.finfo(dtype).eps
+    locs = normalize(directions(m).to(dtype), dim=-1)[[0, 1]]
+    for pair in [(0.0, 1.0), (1.0, 0.0), (1.0, 20.0), (100.0, 20.0), (1e6, 1e3), (1e3, 1e6), (5.0, 5.0)]:
+        inputs = [x.clone().requires_grad_() for x in (*locs, *tensor(*pair, dtype=dtype))]
+        loc_p, loc_q, kappa_p, kappa_q = inputs
+        kl = kl_divergence(VonMisesFisher(loc_p, kappa_p), VonMisesFisher(loc_q, kappa_q))
+        by_loc_p, by_loc_q, by_kappa_p, by_kappa_q = torch.autograd.grad(kl, inputs)
+        e_p, e_q = (exact(m, kappa) for kappa in pair)
+        u, v = locs.double()
+        cosine = float(u @ v / (u.norm() * v.norm()))
+        slope, ratio = float(e_p.slope), float(e_p.ratio)
+        # of the cosine; of the series of A'; of A and the derivative of F, which cancel
+        rounding = 4 * eps * slope * pair[1] + 5e-13 * slope * sum(pair) + 1e-15
+        expected = float(e_p.slope * (pair[0] - pair[1] * mp.mpf(cosine)))
+        assert by_kappa_p.item() == pytest.approx(expected, rel=2 * eps, abs=rounding), pair
+        expected = float(e_q.ratio) - ratio * cosine
+        assert by_kappa_q.item() == pytest.approx(expected, rel=2 * eps, abs=4 * eps + 2e-14), pair
+        for gradient, own, other in ((by_loc_p, u, v), (by_loc_q, v, u)):
+            along = gradient.double() - (gradient.double() @ own) * own
+            expected = -pair[1] * ratio * (other - cosine * own)
+            tolerance = 8 * eps * gradient.double().norm().item() + 8 * eps * pair[1] * ratio
+            assert torch.allclose(along, expected, rtol=0, atol=tolerance), pair
+
+
 @pytest.mark.parametrize("m", [2, 3, 5, 41])
 @pytest.mark.parametrize("kappa_p, kappa_q", [(0.1, 0.5), (1.0, 20.0), (100.0, 20.0)])
 def test_gradient_of_kl_between_two_by_finite_differences(m, kappa_p, kappa_q):

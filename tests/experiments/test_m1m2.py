@@ -123,7 +123,7 @@ def test_training_learns_from_labels_and_from_images_without():
 
 
 def test_labels_that_are_not_among_the_hundred_are_never_read(monkeypatch):
-    """Labels of other training images and of the test set make no difference; those of the validation set choose."""
+    """Labels of other training images make no difference, and with a single alpha those of the validation set none."""
     settings = replace(TINY, alphas=(1.0,))
     data = load_data("standin", settings)
     kept = m1m2.balanced_subset(data.train_labels, settings.labels, np.random.default_rng([0]))
@@ -168,3 +168,15 @@ def test_table_rows_are_per_cent():
 def test_an_unknown_topology_is_one_clear_line():
     with pytest.raises(UserError, match=r"no configuration has topology=H\+H: choose among N\+N, S\+N, S\+S"):
         options.select(configurations(PRESETS["paper"]), options.parse_where("topology=H+H"))
+
+
+def test_the_test_set_chooses_nothing():
+    """With other test images and labels alpha, its pilot and the training are the same; the accuracy is not."""
+    data = load_data("standin", TINY)
+    changed = replace(data, test=data.test.flip(1), test_labels=(data.test_labels + 1) % 10)
+    configuration = {"dim_z1": 2, "dim_z2": 3, "topology": "S+N"}
+    (honest,), (other,) = (run_cells(Job(configuration, [0], TINY, d)) for d in (data, changed))
+    for name in ("alpha", "pilot_accuracy", "validation_accuracy", "best_epoch", "stopped_epoch"):
+        assert honest.metrics[name] == other.metrics[name], name
+    assert np.array_equal(honest.arrays["validation_curve"], other.arrays["validation_curve"])
+    assert honest.metrics["bound"] != other.metrics["bound"]

@@ -104,7 +104,7 @@ def test_curves_mark_the_epoch_whose_weights_were_kept(home):
         configuration = {"dim_z1": 5, "dim_z2": 5, "topology": topology}
         path = cell_path(home, "m1m2", configuration, seed)
         curve = np.array([9.0, 7.0, 8.0], np.float32)
-        provenance = {"data": {"description": "x"}, "seconds": 1}
+        provenance = {"data": {"description": "x", "sha256": "0"}, "seconds": 1}
         outcome = Outcome({"best_epoch": 2}, {"validation_curve": curve})
         write_cell(path, "m1m2", configuration, seed, outcome, provenance)
         cells.append(read_cell(path))
