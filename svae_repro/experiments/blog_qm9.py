@@ -15,12 +15,13 @@ code, see `svae_repro.experiments.blog`. Reconstructions are decoded from the po
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 
 from .. import evaluation
@@ -196,6 +197,15 @@ def score(truth: Angles, predicted: Tensor) -> tuple[dict[str, float], dict[str,
         "error_histogram": np.histogram(error, bins=180, range=(0, 180))[0],
     }
     return {name: float(value) for name, value in metrics.items()}, arrays
+
+
+def sampled_cosine(metrics: dict, angles: float) -> float:
+    """Mean cosine similarity of true angles with those decoded from a sample of the posterior, for the cosine loss.
+
+    An angle's log-likelihood is cos(angle - mean) - log(2 pi I_0(1)) there, so the RE tells it; ``angles`` is the mean
+    number of them in a molecule. Predictions from the posterior's mode, as `score` sees them, can be far from these.
+    """
+    return metrics["RE"] / angles + math.log(2 * math.pi * special.i0(1.0))
 
 
 def correlation_matrix(angle: Tensor, present: Tensor, fewest: int = 100) -> np.ndarray:

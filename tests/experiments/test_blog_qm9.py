@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from svae_repro import evaluation
 from svae_repro.data.qm9 import SLOTS, Angles
 from svae_repro.evaluation import angular_error
 from svae_repro.experiments.blog_qm9 import (
@@ -17,12 +18,16 @@ from svae_repro.experiments.blog_qm9 import (
     correlation_matrix,
     direction,
     load_data,
+    rows,
     run_cells,
+    sampled_cosine,
     score,
+    train_model,
 )
+from svae_repro.spaces import space
 from svae_repro.store import Results
 from svae_repro.study import Job
-from svae_repro.training import Schedule
+from svae_repro.training import EVALUATION, Schedule, run_generators
 
 SCHEDULE = Schedule(batch_size=50, warmup_epochs=0, patience=2, max_epochs=3)
 TINY = replace(PRESETS["smoke"], train_size=200, validation_size=50, test_size=60, schedule=SCHEDULE)
@@ -126,6 +131,18 @@ def test_the_rarity_correlation_is_negative_where_rare_angles_have_larger_errors
     worse_outside = angle + (angle.abs() / 4)
     assert score(Angles(angle, present), worse_outside)[0]["rarity_correlation"] < -0.9
     assert score(Angles(angle, present), angle + (3.2 - angle.abs()) / 4)[0]["rarity_correlation"] > 0.9
+
+
+def test_the_cosine_of_samples_follows_from_the_loss():
+    """Against angles decoded from the very samples that the RE was estimated with."""
+    data = load_data("standin", TINY)
+    model, _ = train_model(Job({"d": 2, "likelihood": "cosine", "model": "s"}, [0], TINY, data), space("s2"), "cosine")
+    test, truth = data.test.encode(), data.test
+    scores = evaluation.elbo(model, lambda i: rows(test, i), len(test), run_generators([0], EVALUATION))
+    z = model.posterior(test.unsqueeze(0)).rsample(generator=run_generators([0], EVALUATION))
+    cosine = (truth.angle - direction(model.decode(z)[0])).cos()[truth.present].mean()
+    found = sampled_cosine({"RE": scores["RE"][0].item()}, truth.present.sum().item() / len(test))
+    assert found == pytest.approx(cosine.item(), abs=1e-5)
 
 
 def test_the_correlation_matrix_is_between_slots_that_both_are_there():
