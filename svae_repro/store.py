@@ -76,8 +76,7 @@ class Results:
         """Unweighted validation loss of a trained cell after each epoch; a `UserError` if it has lost its arrays."""
         arrays = self.arrays(cell["seed"], **cell["configuration"]) or {}
         if "validation_curve" not in arrays:
-            remedy = command(cell["path"], fresh=True)
-            raise UserError(f"{cell['path'].with_suffix('.npz')} is missing; recompute it: {remedy}")
+            raise broken(cell["path"], f"{cell['path'].with_suffix('.npz')} is missing")
         return arrays["validation_curve"]
 
 
@@ -98,6 +97,11 @@ def command(path: Path, fresh: bool = False) -> str:
     return f"python -m svae_repro run {cell}" + " --data standin" * (folder != preset) + " --fresh" * fresh
 
 
+def broken(path: Path, fault: str) -> UserError:
+    """The complaint about the cell of this `cell_path`, with the command that makes it anew."""
+    return UserError(f"{fault}; recompute it: {command(path, fresh=True)}")
+
+
 class Metrics(dict):
     """The metrics of a stored cell; asking for one that it lacks is a `UserError` that names the file."""
 
@@ -106,34 +110,32 @@ class Metrics(dict):
         self._path = path
 
     def __missing__(self, name: str):
-        remedy = command(self._path, fresh=True)
-        raise UserError(f"the result {self._path} lacks the metric {name}; recompute it: {remedy}")
+        raise broken(self._path, f"the result {self._path} lacks the metric {name}")
 
 
 def read_cell(path: Path) -> dict:
     """The cell stored in ``path``; a `UserError` naming the file if it cannot be read or is not a cell."""
-    remedy = f"recompute it: {command(path, fresh=True)}"
     try:
         cell = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the result {path}: {error}; {remedy}") from None
+        raise broken(path, f"cannot read the result {path}: {error}") from None
     if not isinstance(cell, dict):
-        raise UserError(f"the result {path} is not a cell; {remedy}")
+        raise broken(path, f"the result {path} is not a cell")
     missing = [key for key in KEYS if key not in cell]
     nested = ("configuration", "metrics", "provenance")
     missing = missing or [key for key in nested if not isinstance(cell[key], dict)]
     missing = missing or [key for key in ("data", "seconds") if key not in cell["provenance"]]
     if missing:
-        raise UserError(f"the result {path} lacks {', '.join(missing)}; {remedy}")
+        raise broken(path, f"the result {path} lacks {', '.join(missing)}")
     described, seconds = (cell["provenance"][key] for key in ("data", "seconds"))
     if not (isinstance(described, dict) and {"description", "sha256"} <= described.keys()):
-        raise UserError(f"the result {path} does not describe its data; {remedy}")
+        raise broken(path, f"the result {path} does not describe its data")
     if not (isinstance(seconds, int | float) and math.isfinite(seconds)):
-        raise UserError(f"the result {path} took {seconds!r} seconds; {remedy}")
+        raise broken(path, f"the result {path} took {seconds!r} seconds")
     if type(cell["seed"]) is not int:
-        raise UserError(f"the result {path} has the seed {cell['seed']!r}; {remedy}")
+        raise broken(path, f"the result {path} has the seed {cell['seed']!r}")
     if (slug(cell["configuration"]), f"seed-{cell['seed']}") != (path.parent.name, path.stem):
-        raise UserError(f"the result {path} is of {slug(cell['configuration'])}, seed {cell['seed']}; {remedy}")
+        raise broken(path, f"the result {path} is of {slug(cell['configuration'])}, seed {cell['seed']}")
     return cell | {"metrics": Metrics(path, cell["metrics"]), "path": path}
 
 

@@ -78,8 +78,10 @@ def _overall(words: Counter) -> str:
 
     A table "moves" as soon as one thing moves it.
     """
-    if len(words) == 1 or "moves" in words:
-        return "moves" if "moves" in words else next(iter(words))
+    if "moves" in words:
+        return "moves"
+    if len(words) == 1:
+        return next(iter(words))
     return "open" if "open" in words else "not shown" if words.keys() <= {"no", "not shown"} else "partly"
 
 

@@ -242,8 +242,7 @@ def _rows(experiment, cell: dict) -> dict[str, list[tuple]]:
     """The rows of a cell by table; a `UserError` where it was written by hand, or by other code, and lacks numbers."""
 
     def refuse(fault: str) -> UserError:
-        remedy = store.command(cell["path"], fresh=True)
-        return UserError(f"the result {cell['path']} {fault}; recompute it: {remedy}")
+        return store.broken(cell["path"], f"the result {cell['path']} {fault}")
 
     try:
         tables = experiment.table_rows(cell)

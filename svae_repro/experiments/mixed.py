@@ -95,6 +95,11 @@ def model_title(model: Model) -> str:
     return title(name) + (", learned" if curvature == "learned" else "")
 
 
+def models(cells: Sequence[dict]) -> list[Model]:
+    """The models that have runs among these cells."""
+    return list(dict.fromkeys((c["configuration"]["space"], c["configuration"]["curvature"]) for c in cells))
+
+
 def metrics_of(results: Results, model: Model) -> list[dict]:
     """The metrics of a model's runs, in order of seed."""
     return [cell["metrics"] for cell in results.where(space=model[0], curvature=model[1])]
@@ -121,9 +126,7 @@ def comparison(results: Results, d: int) -> pd.DataFrame:
     t-test (NaN for less than two pairs).
     """
     rows = []
-    for model in dict.fromkeys(
-        (c["configuration"]["space"], c["configuration"]["curvature"]) for c in results.where(d=d)
-    ):
+    for model in models(results.where(d=d)):
         metrics = metrics_of(results, model)
         likelihood = pd.Series([m["LL"] for m in metrics])
         gaps = pd.Series(differences(results, model, (f"e{d}", "fixed")), dtype=float)

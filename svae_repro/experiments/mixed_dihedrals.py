@@ -112,9 +112,7 @@ def schedules(results: Results) -> str:
     warmups, chosen = PRESETS[results.preset].warmups, best(results)
     heading = ["space", *(f"LL, warm-up {epochs}" for epochs in warmups), f"warm-up {warmups[-1]} chosen"]
     lines = [heading, ["---"] * len(heading)]
-    for name, curvature in dict.fromkeys(
-        (c["configuration"]["space"], c["configuration"]["curvature"]) for c in results.cells
-    ):
+    for name, curvature in mixed.models(results.cells):
         model = {"space": name, "curvature": curvature}
         row = [mixed.model_title((name, curvature))]
         for epochs in warmups:

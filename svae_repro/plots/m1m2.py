@@ -67,19 +67,25 @@ def analogy_grid(originals: np.ndarray, restyled: np.ndarray) -> np.ndarray:
 
 def confusions(found: Found) -> Figure:
     """Which digit is taken for which: numbers of test images by true and predicted class; correct ones are left out."""
-    columns = min(3, len(found))
-    rows = -(-len(found) // columns)
-    size = (4.4 * columns, 4.3 * rows + 0.3)
-    figure, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure, panels = _grid(len(found), 4.4, 4.3, title=0.3)
     figure.suptitle("Confused digits")
-    for axes in panels.flat[len(found) :]:
-        axes.set_axis_off()
     for axes, (configuration, arrays) in zip(panels.flat, found, strict=False):
         _confusion(axes, arrays["confusion"])
         axes.set_title(_title(configuration))
     for axes in panels[:, 0]:
         axes.set_ylabel("true digit")
     return figure
+
+
+def _grid(count: int, width: float, height: float, title: float = 0.0) -> tuple[Figure, np.ndarray]:
+    """A figure of ``count`` panels, at most three in a row, of that size in inches; places left over are blank."""
+    columns = min(3, count)
+    rows = -(-count // columns)
+    size = (width * columns, height * rows + title)
+    figure, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for axes in panels.flat[count:]:
+        axes.set_axis_off()
+    return figure, panels
 
 
 def _confusion(axes: Axes, counts: np.ndarray) -> None:
@@ -95,13 +101,8 @@ def _confusion(axes: Axes, counts: np.ndarray) -> None:
 def semi_supervised_curves(results: Results, warmup: int) -> Figure:
     """Validation loss (negative bound in nats) by epoch of every run; a marker where its weights were kept."""
     shown = list(dict.fromkeys((c["configuration"]["dim_z1"], c["configuration"]["dim_z2"]) for c in results.cells))
-    width = min(3, len(shown))
-    height = -(-len(shown) // width)
-    size = (max(6, 3.6 * width), 3.6 * height)
-    figure, panels = plt.subplots(height, width, figsize=size, layout="constrained", squeeze=False)
+    figure, panels = _grid(len(shown), 6 if len(shown) == 1 else 3.6, 3.6)
     figure.suptitle("Validation loss")
-    for axes in panels.flat[len(shown) :]:
-        axes.set_axis_off()
     for axes, (dim_z1, dim_z2) in zip(panels.flat, shown, strict=False):
         for cell in results.where(dim_z1=dim_z1, dim_z2=dim_z2):
             method = cell["configuration"]["topology"]
