@@ -15,8 +15,8 @@ from . import plots
 from .experiments import circle
 from .experiments.m1m2 import TOPOLOGIES
 from .store import Results
+from .verdicts import SIGNIFICANCE, counted, overall
 
-SIGNIFICANCE = 0.01
 RECOGNISED = 0.75  # share of restyled images from which we say that a column is a class
 
 
@@ -116,9 +116,8 @@ def _figure1(results: Results) -> tuple[str, str]:
         f"{name} {np.mean([cell['metrics']['circular_correlation'] for cell in results.where(model=model)]):.2f}"
         for model, (_, _, name) in circle.MODELS.items()
     ]
-    counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
-    word = words[0] if len(set(words)) == 1 else "partly"
-    return word, f"of {len(words)} claims {counted}; correlation with the true angle: {'; '.join(correlations)}"
+    correlation = "correlation with the true angle: " + "; ".join(correlations)
+    return overall(words), f"of {len(words)} claims {counted(words)}; {correlation}"
 
 
 def _figure2(results: Results) -> tuple[str, str]:
@@ -197,7 +196,7 @@ def _figure10(results: Results) -> tuple[str, str]:
             why.append(f"{topology}: {text}")
     if not words:
         return "open", "no run yet"
-    return words[0] if len(set(words)) == 1 else "partly", "; ".join(why)
+    return overall(words), "; ".join(why)
 
 
 def disentangled(originals: np.ndarray, restyled: np.ndarray) -> tuple[str, str]:

@@ -5,11 +5,11 @@ say other than they do; `python -m svae_repro tables --readme` puts it into the 
 """
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 
 from . import experiments, figures, paths, store, tables
 from .store import Results
+from .verdicts import counted, overall
 
 README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 
@@ -55,11 +55,11 @@ def findings(results: Results) -> list[Finding]:
     found = []
     if hasattr(experiment, "claims"):
         claims = experiment.claims(results)
-        words = Counter(word for _, word, _ in claims)
-        reason = "its one claim" if len(claims) == 1 else f"of {len(claims)} claims " + _counted(words)
+        words = [word for _, word, _ in claims]
+        reason = "its one claim" if len(claims) == 1 else f"of {len(claims)} claims " + counted(words)
         rows = "".join(f"| {claim} | {word} | {why} |\n" for claim, word, why in claims)
         details = "| claim | verdict | numbers |\n| --- | --- | --- |\n" + rows if results.cells else ""
-        found.append(Finding(experiment.TITLE, *_weighed(results, _overall(words), reason, runs), details))
+        found.append(Finding(experiment.TITLE, *_weighed(results, overall(words), reason, runs), details))
     for table in tables.build(results):
         word, _, reason = table.verdict().partition(": ")
         title = table.name.replace("table", "Table ")
@@ -67,22 +67,6 @@ def findings(results: Results) -> list[Finding]:
         shown = table.markdown(brief=True) if results.cells else ""
         found.append(Finding(title, *_weighed(results, word, reason, runs), shown))
     return found
-
-
-def _counted(words: Counter) -> str:
-    return ", ".join(f"{count} {word}" for word, count in words.most_common())
-
-
-def _overall(words: Counter) -> str:
-    """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly".
-
-    A table "moves" as soon as one thing moves it.
-    """
-    if "moves" in words:
-        return "moves"
-    if len(words) == 1:
-        return next(iter(words))
-    return "open" if "open" in words else "not shown" if words.keys() <= {"no", "not shown"} else "partly"
 
 
 def _weighed(results: Results, word: str, reason: str, runs: str) -> tuple[str, str, str]:

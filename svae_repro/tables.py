@@ -20,8 +20,8 @@ from scipy import stats
 from . import experiments, paths, store
 from .errors import UserError
 from .store import Results
+from .verdicts import SIGNIFICANCE
 
-SIGNIFICANCE = 0.01
 # Of a single run no spread between runs is known: what the blog gives for one is between batches of test images.
 PUBLISHED_RUNS = {"table1": 10, "table2": 20, "blog_mnist": 1, "blog_lfw": 1}
 METHOD, VALUE, SEED = "method", "value", "seed"

@@ -1,8 +1,4 @@
-"""The summary: it follows the cells, one verdict for several claims, what stand-ins and other presets may say."""
-
-from collections import Counter
-
-import pytest
+"""The summary: it follows the cells, what stand-ins and other presets may say."""
 
 from svae_repro import paths, store, summary
 from svae_repro.experiments import circle
@@ -14,24 +10,6 @@ CLEAR = {"e": [-136.1, -135.9, -136.0], "s": [-132.5, -132.6, -132.4]}
 def line(text: str, item: str) -> list[str]:
     (found,) = [x for x in text.splitlines() if x.startswith(f"| {item} |")]
     return [cell.strip() for cell in found.strip("|").split("|")]
-
-
-@pytest.mark.parametrize(
-    ("words", "overall"),
-    [
-        (["reproduced"] * 3, "reproduced"),
-        (["not reproduced"] * 2, "not reproduced"),
-        (["reproduced", "not reproduced"], "partly"),
-        (["reproduced", "partly"], "partly"),
-        (["yes", "no", "not shown"], "partly"),
-        (["no", "not shown"], "not shown"),
-        (["reproduced", "open"], "open"),
-        (["does not move"], "does not move"),
-        (["does not move", "moves", "open"], "moves"),
-    ],
-)
-def test_one_word_for_several_claims(words, overall):
-    assert summary._overall(Counter(words)) == overall
 
 
 def test_without_any_run_all_is_open(home):

@@ -26,6 +26,7 @@ from ..spaces import space
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
+from ..verdicts import SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,6 @@ def elbos(results: Results) -> Runs:
     return runs
 
 
-SIGNIFICANCE = 0.01
 OPEN = ("open", "a model has fewer than two runs")
 
 

@@ -27,6 +27,7 @@ from ..spaces import space
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
+from ..verdicts import SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,6 @@ CLAIMS = (
 )
 RECOVERED = 0.9  # circular correlation from which we call a circle recovered
 PRIOR_CENTRE = float(1 - np.exp(-np.pi / 16))  # `centre_share` of N(0, I) itself, with its mean radius sqrt(pi / 2)
-SIGNIFICANCE = 0.01
 
 
 def claims(results: Results) -> list[tuple[str, str, str]]:

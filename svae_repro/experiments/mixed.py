@@ -19,6 +19,7 @@ from ..models import VAE
 from ..spaces import Product, Space, space
 from ..store import Outcome, Results
 from ..study import Job
+from ..verdicts import SIGNIFICANCE
 
 Model = tuple[str, str]  # space, "fixed" or "learned"
 
@@ -161,9 +162,6 @@ def markdown(results: Results, heading: str, score: Callable[[dict], float]) -> 
             ]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
-
-
-SIGNIFICANCE = 0.01
 
 
 def judge(results: Results, pairs: Sequence[tuple[Model, Model]], reach: bool = False) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from ..spaces import PowerSphere, Sphere
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, Schedule, run_generators
+from ..verdicts import SIGNIFICANCE
 from . import mnist_vae
 
 
@@ -141,7 +142,6 @@ def differences(results: Results, d: int, estimator: str, metric: str) -> np.nda
     return np.array([ours[seed] - exact[seed] for seed in sorted(ours.keys() & exact.keys())])
 
 
-SIGNIFICANCE = 0.01
 # In nats: three times the standard deviation of about 0.3 that the paper gives for its LL.
 RELEVANT = 1.0
 

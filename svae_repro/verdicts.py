@@ -1,0 +1,24 @@
+"""From tests to words: the level of every t-test of the study, and one word for several answers."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+SIGNIFICANCE = 0.01  # the paper's: p < 0.01 for bold type
+
+
+def counted(words: Iterable[str]) -> str:
+    """How often each word came, the commonest first: "3 reproduced, 1 partly"."""
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).most_common())
+
+
+def overall(words: Iterable[str]) -> str:
+    """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly".
+
+    A table "moves" as soon as one thing moves it.
+    """
+    words = set(words)
+    if "moves" in words:
+        return "moves"
+    if len(words) == 1:
+        return words.pop()
+    return "open" if "open" in words else "not shown" if words <= {"no", "not shown"} else "partly"
