@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from svae_repro import evaluation, training
 from svae_repro.models import VAE
@@ -218,6 +218,47 @@ def test_every_epoch_is_reported():
     assert [p.validation_loss for p in seen] == [9, 9, 6, 5, 8, 8]  # the mean over the runs
     assert [p.earliest_end for p in seen] == [5, 5, 5, 6, 6, 6]  # the second run improves in epoch 4
     assert all(p.latest_end == 20 for p in seen)
+
+
+# Denormal numbers
+
+
+def averages_of_a_dead_unit(fit, path) -> tuple[Tensor, Tensor]:
+    """A weight that has a gradient in the first step only, and Adam's average of it after 1,200 steps."""
+    model, steps = nn.Module(), iter(range(1200))
+    model.weight = nn.Parameter(torch.zeros(1, 3))
+    schedule = Schedule(batch_size=1, patience=None, max_epochs=1)
+    fit(
+        model,
+        [0],
+        schedule,
+        1200,
+        lambda index, weight, generators: model.weight.sum(1) * (next(steps) == 0),
+        lambda generators: torch.zeros(1),
+        checkpoint=path,
+    )
+    return model.weight.detach(), torch.load(path, weights_only=True)["optimiser"]["state"][0]["exp_avg"]
+
+
+def test_what_has_decayed_to_denormal_numbers_is_zero_and_the_weights_are_the_same(tmp_path):
+    expected, stuck = averages_of_a_dead_unit(fit.__wrapped__, tmp_path / "plain.ckpt")
+    assert ((stuck > 0) & (stuck < torch.finfo(torch.float32).tiny)).all()  # what is to be prevented
+    weight, average = averages_of_a_dead_unit(fit, tmp_path / "ours.ckpt")
+    assert (average == 0).all()
+    assert torch.equal(weight, expected) and (weight < -1e-3).all()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormal_numbers_are_outside_of_training_what_they_were(before):
+    tiny = torch.tensor(1e-40)
+    torch.set_flush_denormal(before)
+    try:
+        train("e2", [0], Schedule(batch_size=150, warmup_epochs=0, max_epochs=1))
+        with pytest.raises(FloatingPointError):
+            Scripted([[math.nan]], schedule())
+        assert (tiny * 1 == 0) == before
+    finally:
+        torch.set_flush_denormal(False)
 
 
 # Resumption
