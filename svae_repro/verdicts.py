@@ -1,9 +1,14 @@
-"""From tests to words: the level of every t-test of the study, and one word for several answers."""
+"""From tests to words: the level of every t-test of the study, the verdict on a claim, one word for several."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 SIGNIFICANCE = 0.01  # the paper's: p < 0.01 for bold type
+
+
+def reproduced(holds: Collection[bool]) -> str:
+    """The verdict on a claim that is to hold in every case: "partly" if it does in some."""
+    return "reproduced" if all(holds) else "partly" if any(holds) else "not reproduced"
 
 
 def counted(words: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from ..spaces import space
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
-from ..verdicts import SIGNIFICANCE
+from ..verdicts import SIGNIFICANCE, reproduced
 
 
 @dataclass(frozen=True)
@@ -187,11 +187,6 @@ def winner(values: dict[str, list[float]], lowest: bool = False) -> str | None:
     return first if differ(values[first], values[second]) else None
 
 
-def counted(holds: list[bool]) -> str:
-    """The verdict on a claim that is to hold in every case: "partly" if it does in some."""
-    return "reproduced" if all(holds) else "partly" if any(holds) else "not reproduced"
-
-
 def wins(runs: Runs, places: list[tuple[int, int]], favourite: str, lowest: bool = False) -> tuple[str, str]:
     """Whether ``favourite`` is the `winner` at every (d, layers), of the highest ELBO or the lowest: the verdict.
 
@@ -205,7 +200,7 @@ def wins(runs: Runs, places: list[tuple[int, int]], favourite: str, lowest: bool
     names = ", ".join(MODELS[model][1] for model in GRID_MODELS)
     values = "; ".join(" / ".join(f"{np.mean(values):.1f}" for values in row.values()) for row in rows)
     count = f"{sum(shown)} of {len(places)}, another space in {len(places) - sum(shown) - winners.count(None)}"
-    return counted(shown), f"shown in {count}; ELBO ({names}): {values}"
+    return reproduced(shown), f"shown in {count}; ELBO ({names}): {values}"
 
 
 def best_of_all(runs: Runs, settings: Settings, favourite: Place) -> tuple[str, str]:

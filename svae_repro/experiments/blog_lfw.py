@@ -21,6 +21,7 @@ from ..models import VAE
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import Schedule
+from ..verdicts import reproduced
 from . import blog
 from .blog import GRID_MODELS, MODELS, SHOWN_LAYERS, Settings
 
@@ -151,7 +152,7 @@ def _falls(runs: blog.Runs, models: tuple[str, ...], first: list, second: list) 
         )
         holds.append(bool(np.mean(after) < np.mean(before) and blog.differ(before, after)))
         numbers.append(f"{MODELS[model][1]} {np.mean(before):.1f} -> {np.mean(after):.1f}")
-    return blog.counted(holds), f"shown in {sum(holds)} of {len(models)} spaces; {'; '.join(numbers)}"
+    return reproduced(holds), f"shown in {sum(holds)} of {len(models)} spaces; {'; '.join(numbers)}"
 
 
 def _unrecognised(results: Results) -> tuple[str, str]:
@@ -160,6 +161,6 @@ def _unrecognised(results: Results) -> tuple[str, str]:
         return blog.OPEN
     accuracy = {model: np.mean([c["metrics"]["accuracy"] for c in cells]) for model, cells in found.items()}
     majority = found["e"][0]["metrics"]["majority"]
-    word = blog.counted([value <= majority + NOISE for value in accuracy.values()])
+    word = reproduced([value <= majority + NOISE for value in accuracy.values()])
     values = ", ".join(f"{MODELS[model][1]} {value:.0%}" for model, value in accuracy.items())
     return word, f"{NEIGHBOURS}-NN accuracy: {values}; the most frequent person every time: {majority:.0%}"

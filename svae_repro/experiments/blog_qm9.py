@@ -34,6 +34,7 @@ from ..spaces import Hyperboloid, Space, space
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Fit, Schedule, fit, run_generators
+from ..verdicts import reproduced
 from . import blog
 
 
@@ -282,7 +283,7 @@ def claims(results: Results) -> list[tuple[str, str, str]]:
     order = " / ".join(MODELS[model][1] for model in COMPARED)
 
     def judged(holds: list[bool], numbers: str) -> tuple[str, str]:
-        return blog.counted(holds), f"in {sum(holds)} of {len(holds)} cases; {numbers}"
+        return reproduced(holds), f"in {sum(holds)} of {len(holds)} cases; {numbers}"
 
     def listed(values: list[dict[str, list[float]]], digits: int) -> str:
         parts = []

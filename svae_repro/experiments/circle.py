@@ -27,7 +27,7 @@ from ..spaces import space
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
-from ..verdicts import SIGNIFICANCE
+from ..verdicts import SIGNIFICANCE, reproduced
 
 
 @dataclass(frozen=True)
@@ -198,5 +198,4 @@ def claims(results: Results) -> list[tuple[str, str, str]]:
         f"correlation {correlation['n-beta']}; KL to the prior {gap['n-beta']} nats against {gap['n']} with β = 1",
         f"correlation {correlation['s']}; KL to the prior {gap['s']} nats against {gap['n']} and {gap['n-beta']}",
     ]
-    words = ("not reproduced", "partly", "reproduced")
-    return [(c, words[sum(h)], n) for c, h, n in zip(CLAIMS, halves, numbers, strict=True)]
+    return [(c, reproduced(h), n) for c, h, n in zip(CLAIMS, halves, numbers, strict=True)]
