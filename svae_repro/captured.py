@@ -43,7 +43,7 @@ class CapturedStep:
             try:
                 self._call = _capture(self._eager, self.generators)
             except RuntimeError as error:
-                reason = str(error).partition("\n")[0]
+                reason = str(error.__context__ or error).partition("\n")[0]  # the end of a failed capture fails, too
                 warnings.warn(
                     f"training goes on without a CUDA graph, as none could be captured: {reason}", stacklevel=2
                 )
@@ -66,8 +66,9 @@ def _aside(call: Callable[[], None]) -> None:
 def _capture(call: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
     """Capture what ``call`` launches, without running it; the function returned does."""
     graph = torch.cuda.CUDAGraph()
-    for generator in generators:
-        graph.register_generator_state(generator)
+    if torch.__version__ < "2.13":  # later ones find them by themselves
+        for generator in generators:
+            graph.register_generator_state(generator)
     with torch.cuda.graph(graph):
         call()
     return graph.replay

@@ -250,7 +250,8 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
     except OutOfTime:
         return task, None
     except FloatingPointError as error:
-        return task, UserError(f"{task.title}: {error}")
+        remedy = "; --lockstep 1 spares the others" if len(task.seeds) > 1 else ""
+        return task, UserError(f"{task.title}: {error}{remedy}")
     seconds = (time.monotonic() - clock) / len(task.seeds)
     return task, (outcomes, [common | {"seconds": round(max(seconds, o.training_seconds), 3)} for o in outcomes])
 

@@ -251,7 +251,8 @@ class _State:
         if not same:
             return  # left by other settings: start anew
         self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        own = {"param_groups": self.optimiser.state_dict()["param_groups"]}  # the file may be of another device
+        self.optimiser.load_state_dict(content["optimiser"] | own)
         self.best = content["best"]
         for name in self.SCALARS:
             setattr(self, name, content[name])

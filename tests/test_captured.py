@@ -3,9 +3,15 @@
 import pytest
 import torch
 
-from svae_repro import captured, evaluation, training
+from svae_repro import captured, evaluation, pairs, training
 from svae_repro.captured import WARM_UP_STEPS, CapturedStep
-from svae_repro.models import VAE
+from svae_repro.curvature import learnable
+from svae_repro.distributions.wrapped_normal import kl_tangent
+from svae_repro.experiments.vmf_training import PublishedSphere, UncorrectedSphere
+from svae_repro.models import M1M2, VAE, edge_losses
+from svae_repro.models.layers import RunsLinear
+from svae_repro.models.vae import von_mises
+from svae_repro.models.vgae import VGAE
 from svae_repro.spaces import space
 from svae_repro.training import INITIALISATION, Schedule, fit, reseed, run_generators
 
@@ -79,6 +85,78 @@ def test_without_a_graph_training_goes_on_and_says_so(on_cpu, monkeypatch):
     assert not torch.equal(before, moved)
     captured_step(torch.zeros(2, 10, dtype=torch.long), 1.0)
     assert not torch.equal(moved, model.encoder[0].weight)
+
+
+# What a graph holds must not ask for a value, such as whether all proposals are accepted: it waits for none. Tensors on
+# the meta device have shapes and no values, so there every such question is an error, also in the backward pass.
+
+
+def on_meta(*shape: int) -> torch.Tensor:
+    return torch.zeros(shape, device="meta")
+
+
+def assert_trained(model: torch.nn.Module, loss: torch.Tensor) -> None:
+    loss.sum().backward()
+    assert loss.shape == (len(SEEDS),) and all(p.grad is not None and p.grad.is_meta for p in model.parameters())
+
+
+def test_a_question_fails_on_the_meta_device():
+    with pytest.raises(RuntimeError, match="meta"):
+        bool(on_meta(3).any())
+
+
+SPACES = ["e2", "s1", "s2", "s4", "s40", "p4", "h2", "h10", "e2s2h2", "s4s4s4"]
+LATENT = {name: lambda name=name: space(name) for name in SPACES} | {
+    "learned": lambda: learnable("e2s2h3", torch.ones(len(SEEDS))),
+    "published": lambda: PublishedSphere(4),
+    "uncorrected": lambda: UncorrectedSphere(4),
+}
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_a_step_of_a_vae_waits_for_no_value(name):
+    model = VAE(LATENT[name](), 12, (8,), run_generators(SEEDS, INITIALISATION)).to("meta")
+    re, kl = model.elbo_terms(on_meta(2, 10, 12))
+    assert_trained(model, (on_meta() * kl - re).mean(1))
+
+
+@pytest.mark.parametrize("likelihood", [von_mises(1.0), von_mises(largest=800.0)], ids=["cosine", "von-mises"])
+def test_a_step_on_angles_with_the_posts_kl_term_waits_for_no_value(likelihood):
+    model = VAE(space("h5"), 12, (8,), run_generators(SEEDS, INITIALISATION), likelihood).to("meta")
+    x = on_meta(2, 10, 12)
+    posterior = model.posterior(x)
+    re = model.likelihood(x, model.decode(posterior.rsample()))
+    assert_trained(model, (kl_tangent(posterior, model.space.prior(x.device, x.dtype)) - re).mean(1))
+
+
+@pytest.mark.parametrize("names", [("e5", "e10"), ("s5", "s10"), ("s5", "e10")], ids=str)
+def test_a_step_of_m1m2_waits_for_no_value(names):
+    spaces = map(space, names)
+    model = M1M2(*spaces, 12, 3, (8,), run_generators(SEEDS, INITIALISATION)).to("meta")
+    bounds, log_q_y = model.bounds(on_meta(2, 10, 12), style_weight=on_meta())
+    assert_trained(model, -(log_q_y.exp() * (bounds - log_q_y)).sum(-1).mean(1))
+
+
+class Flat(torch.nn.Module):
+    """An encoder without a graph: the meta device has no sparse matrices."""
+
+    def __init__(self, outputs: int):
+        super().__init__()
+        self.linear = RunsLinear(6, outputs, run_generators(SEEDS, INITIALISATION))
+
+    def forward(self, graph, generators=None):
+        return self.linear(graph)
+
+
+@pytest.mark.parametrize("loss", [edge_losses.weighted_bce, edge_losses.sampled_bce])
+@pytest.mark.parametrize("name", ["e16", "s16"])
+def test_a_step_on_a_graph_waits_for_no_value(name, loss, monkeypatch):
+    monkeypatch.setitem(edge_losses.BLOCK, "meta", 16)
+    latent, nodes = space(name), 40
+    model = VGAE(latent, Flat(latent.n_params), len(SEEDS)).to("meta")
+    embedding, kl = model.sample(on_meta(2, nodes, 6))
+    edges = pairs.decode(torch.zeros(2, 30, dtype=torch.long, device="meta"))
+    assert_trained(model, loss(embedding, edges) + kl.mean(1) / nodes)
 
 
 @pytest.mark.gpu

@@ -44,9 +44,9 @@ def long(monkeypatch):
 
 
 def run(*options, expect=0):
-    """The command line in this process, on one job with the stand-in data."""
+    """The command line in this process, on one job of a CPU with the stand-in data."""
     jobs = () if "--jobs" in options or "--backend" in options else ("--jobs", "1")
-    code = main(["run", "mnist_vae", "--preset", "smoke", "--data", "standin", *jobs, *options])
+    code = main(["run", "mnist_vae", "--preset", "smoke", "--data", "standin", "--device", "cpu", *jobs, *options])
     assert code == expect
     torch.set_num_threads(1)
 
@@ -208,7 +208,7 @@ def test_a_broken_result_is_reported_kept_and_recomputed_only_with_fresh(home, t
 def follow(text: str) -> None:
     """Run the one command that a message gives, as it stands there."""
     (command,) = re.findall(r"python -m svae_repro (run .*)", text)
-    assert main([*command.split(), "--jobs", "1"]) == 0
+    assert main([*command.split(), "--device", "cpu", "--jobs", "1"]) == 0
     torch.set_num_threads(1)
 
 
@@ -273,6 +273,8 @@ def test_a_diverged_training_is_one_line_that_names_the_cell(home, monkeypatch, 
     monkeypatch.setitem(PRESETS, "smoke", bad)
     run("--where", "space=e", "--seeds", "4", expect=2)
     one_line(capsys.readouterr(), "mnist_vae d=2,space=e seeds [4]", "diverged")
+    run("--where", "space=e", "--seeds", "3,4", "--lockstep", "2", expect=2)
+    one_line(capsys.readouterr(), "seeds [3, 4]", "diverged", "--lockstep 1 spares the others")
     assert cells(home) == []
 
 
@@ -452,7 +454,8 @@ def kill():
 def child(extra: str, *options: str):
     """``run`` in a process of its own, which stores a checkpoint and prints a line after every epoch."""
     script = CHILD + extra + '\nsys.exit(main(["run", "mnist_vae", *sys.argv[1:]]))'
-    command = [sys.executable, "-c", script, "--preset", "smoke", "--data", "standin", "--jobs", "1", *options]
+    where = ["--device", "cpu", "--jobs", "1"]
+    command = [sys.executable, "-c", script, "--preset", "smoke", "--data", "standin", *where, *options]
     process = subprocess.Popen(
         command,
         cwd=paths.REPOSITORY,

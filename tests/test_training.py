@@ -285,6 +285,17 @@ def test_a_training_resumed_after_every_epoch_is_the_undisturbed_one(tmp_path, n
     assert [file.name for file in (tmp_path / "folder").iterdir()] == ["it.ckpt"]  # no temporary file is left
 
 
+def test_a_checkpoint_of_a_cpu_leaves_the_optimiser_of_a_gpu_as_it_is(tmp_path):
+    path = tmp_path / "it.ckpt"
+    with pytest.raises(OutOfTime):
+        train("e2", [0], checkpoint=path, deadline=time.monotonic() - 1)
+    model = VAE(space("e2"), DATA.shape[1], (8,), run_generators([0], INITIALISATION)).double()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.05, capturable=True)  # what a captured step asks for
+    state = training._State(model, optimiser, [0], BUMPY, path)
+    assert state.epoch == 1 and len(optimiser.state) == len(list(model.parameters()))
+    assert optimiser.param_groups[0]["capturable"]
+
+
 def test_checkpoints_are_kept_up_to_date_while_training(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     path, epochs = tmp_path / "it.ckpt", []

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..bessel import log_0f1
 from .noise import Generators, draw
 from .sphere import place
-from .von_mises_fisher import VonMisesFisher, _angle
+from .von_mises_fisher import ENOUGH_PROPOSALS, VonMisesFisher, _angle
 
 SWITCH = 10.0  # the blend begins here and ends one further
 PROPOSALS = 8
@@ -82,14 +82,20 @@ def _log_acceptance(epsilon: Tensor, kappa: Tensor, m: int) -> Tensor:
 
 
 def _accepted(kappa: Tensor, m: int, generator: Generators, runs_axis: int) -> Tensor:
-    """Accepted epsilon [...]; one round draws several proposals for each sample, the rest is drawn again."""
-    shape = [3, PROPOSALS, *kappa.shape]
+    """Accepted epsilon [...]; one round draws several proposals for each sample, the rest is drawn again.
+
+    Off the CPU there is one round, of so many proposals that one is accepted (see `von_mises_fisher`).
+    """
+    on_cpu = kappa.device.type == "cpu"
+    shape = [3, PROPOSALS if on_cpu else ENOUGH_PROPOSALS, *kappa.shape]
     u_radius, u_angle, u_accept = draw(torch.rand, shape, generator, kappa.device, runs_axis=runs_axis + 2)
     # Ulrich's symmetric beta, Beta((m-1)/2, (m-1)/2)
     x = (1 - u_radius.pow(2 / (m - 2) if m > 2 else math.inf)).sqrt() * (2 * math.pi * u_angle).cos()
     epsilon = (1 + x) / 2
     some, which = (u_accept.log() <= _log_acceptance(epsilon, kappa, m)).max(dim=0)
     kept = epsilon.gather(0, which.unsqueeze(0)).squeeze(0)
+    if not on_cpu:
+        return kept
     one = generator is None or isinstance(generator, torch.Generator)
     for run, own in enumerate([generator] if one else generator):
         index = () if one else (slice(None),) * runs_axis + (run,)

@@ -24,6 +24,7 @@ from .noise import Generators, draw
 from .sphere import Axial, check_dimensions, implicit_angle, log_surface_area, place
 
 PROPOSALS = 6  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
+ENOUGH_PROPOSALS = 32  # of which none is accepted with probability < 1e-14
 SMALL_BATCH = 4096
 QUADRATURE_NODES = 20
 QUADRATURE_REACH = 8.0  # in units of 1 / sqrt(kappa + m - 2), which bounds the standard deviation of theta
@@ -144,14 +145,14 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
     """Accepted proposals [...] for 1 - w.
 
     With epsilon ~ Beta((m-1)/2, (m-1)/2) and x = 2 epsilon - 1 the proposal is 1 - w = c (1 + x) / (1 - (1-c) x).
-    Several are drawn at once and one accepted one is kept, so that small batches seldom need a second round and a CUDA
-    graph can hold the step. The samples left without one are drawn again. A graph under capture cannot ask whether
-    there are any: it draws 32 proposals and keeps the last of those cases (probability below 1e-14) as it is.
+    Several are drawn at once and one accepted one is kept, so that small batches seldom need a second round. Samples
+    left without one are drawn again. Off the CPU nobody asks whether there are any, as a CUDA graph cannot and a
+    question is slow without one: there so many are drawn that one is accepted.
     """
-    capturing = kappa.is_cuda and torch.cuda.is_current_stream_capturing()
+    on_cpu = kappa.device.type == "cpu"
     one = generator is None or isinstance(generator, torch.Generator)
     size = kappa.numel() // (1 if one else len(generator))  # of a run: it draws the same alone and beside others
-    proposals = 32 if capturing else PROPOSALS if size <= SMALL_BATCH else 2
+    proposals = ENOUGH_PROPOSALS if not on_cpu else PROPOSALS if size <= SMALL_BATCH else 2
     shape = [3, proposals, *kappa.shape]
     u_radius, u_angle, u_accept = draw(torch.rand, shape, generator, kappa.device, runs_axis=runs_axis + 2)
     # Ulrich's symmetric beta: x is a coordinate of a uniform point of S^(m-1)
@@ -162,7 +163,7 @@ def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: i
     log_acceptance = torch.addcmul((1 - m) * denominator.log(), kappa, c - versine)
     some, which = (~(u_accept.log() > log_acceptance)).max(dim=0)  # NaN is accepted, or it would be drawn for ever
     kept = versine.gather(0, which.unsqueeze(0)).squeeze(0)
-    if not (capturing or some.all()):
+    if on_cpu and not some.all():
         for run, own in enumerate([generator] if one else generator):  # each run goes on with its own numbers
             index = () if one else (slice(None),) * runs_axis + (run,)
             rest = ~some[index]

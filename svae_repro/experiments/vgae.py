@@ -70,7 +70,7 @@ class Settings:
 
 PRESETS = {
     "smoke": Settings(
-        ("Cora",), seeds=2, epochs=3, search_d=(8, 16), search_dropout=(0.0, 0.5), searched=("Cora",), hidden=8
+        ("Cora",), seeds=2, epochs=5, search_d=(8, 16), search_dropout=(0.0, 0.5), searched=("Cora",), hidden=8
     ),
     "quick": Settings(("Cora", "Citeseer"), seeds=2),
     "paper": Settings(tuple(PLANETOID), seeds=10, searched=("Cora", "Citeseer")),

@@ -1,6 +1,6 @@
 """The variational auto-encoder over any latent space; a plain autoencoder is its deterministic special case.
 
-References: Kingma and Welling (2013); Davidson et al. (2018), Appendix F for the architecture.
+References: Kingma and Welling (2013); Davidson et al. (2018), with the architecture of the authors' code.
 """
 
 import math
