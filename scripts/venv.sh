@@ -50,7 +50,7 @@ venv_is_sound() {
 # run_logged COMMAND...: quiet while all is well; on failure the end of the log, without pip's remarks on its indexes.
 run_logged() {
     "$@" >>"$log" 2>&1 && return
-    grep -v '^WARNING: Location' "$log" | tail -n 15 >&2
+    { grep -v '^WARNING: Location' "$log" || true; } | tail -n 15 >&2 # it may be empty
     die "could not build $VENV (the last lines of the log are above; run the command again to try again)"
 }
 

@@ -27,9 +27,8 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--seeds", metavar="0-9", help="only these seeds (default: all of the preset)")
     train.add_argument("--data", default="auto", dest="source", help="auto (default), real or standin")
     train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    train.add_argument(
-        "--jobs", type=int, metavar="N", help="trainings at the same time (default: all cores; Dask: all workers)"
-    )
+    at_once = "trainings at the same time (default: all cores, 1 on a GPU; Dask: always all workers)"
+    train.add_argument("--jobs", type=int, metavar="N", help=at_once)
     together = "seeds of a configuration that train as one program (default: all on a GPU, 1 on a CPU)"
     train.add_argument("--lockstep", type=int, metavar="N", help=together)
     train.add_argument("--backend", default="loky", help="where jobs run: loky (this machine, default), dask or ray")
@@ -85,12 +84,14 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "status":
         print(status.status(options.preset, options.standin))
     elif options.command == "tables":
-        from . import summary, tables
+        from . import tables
 
         if options.readme and (options.preset != "paper" or options.standin):
             raise UserError("--readme is for the paper preset's tables on real data")
         written = tables.write(options.preset, options.standin)
         if options.readme:
+            from . import summary  # which needs the plots and their libraries
+
             summary.write_readme()
         for table in written:
             print(f"{table.name} ({table.preset} preset)\n{table.markdown()}\n{table.verdict()}\n")

@@ -230,7 +230,7 @@ def _check_machine(options: argparse.Namespace) -> None:
     try:
         probe = _output_folder(options.preset) / ".writable"
         probe.write_text("")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another run may have just done so
     except OSError as error:
         raise UserError(f"cannot write results: {error}") from error
 

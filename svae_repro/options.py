@@ -20,14 +20,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def select(configurations: list[dict], where: dict[str, str]) -> list[dict]:
-    """Configurations that agree with ``where``, whose values are text; a `UserError` for an unknown key or value."""
+    """Configurations that agree with ``where``, whose values are text; a `UserError` if there are none."""
     for key, value in where.items():
         known = {str(c[key]) for c in configurations if key in c}
         if not known:
             raise UserError(f"unknown key {key!r} in --where: choose among {', '.join(configurations[0])}")
         if value not in known:
             raise UserError(f"no configuration has {key}={value}: choose among {', '.join(sorted(known))}")
-    return [c for c in configurations if all(str(c[key]) == value for key, value in where.items())]
+    chosen = [c for c in configurations if all(str(c.get(key)) == value for key, value in where.items())]
+    if not chosen:
+        wanted = ",".join(f"{key}={value}" for key, value in where.items())
+        raise UserError(f"no configuration has all of {wanted}: leave out one of them")
+    return chosen
 
 
 def parse_where(text: str) -> dict[str, str]:
@@ -35,6 +39,8 @@ def parse_where(text: str) -> dict[str, str]:
     pairs = [part.split("=") for part in text.split(",")] if text else []
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
         raise UserError(f"--where {text!r} is not of the form d=2,space=s")
+    if len(dict(pairs)) < len(pairs):
+        raise UserError(f"--where {text!r} names a key twice: give one value for each")
     return dict(pairs)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -20,11 +21,11 @@ def status(preset: str, standin: bool = False) -> str:
         results = load(name, preset, standin)
         mean = np.mean([c["provenance"]["seconds"] for c in results.cells]) if results.cells else math.nan
         for configuration in experiment.configurations(settings):
-            done = results.where(**configuration)
+            done = [cell for cell in results.where(**configuration) if cell["seed"] < settings.seeds]
             folder = cell_path(paths.results(preset, standin), name, configuration, 0).parent
-            recent = [f for f in folder.glob("seeds-*") if time.time() - f.stat().st_mtime < RUNNING_SECONDS]
+            recent = [f for f in folder.glob("seeds-*") if _age(f) < RUNNING_SECONDS]
             running = sum(stem.count("-") for stem in {f.name.partition(".")[0] for f in recent})
-            missing = settings.seeds - len(done) - running
+            missing = max(0, settings.seeds - len(done) - running)
             own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
             hours = (missing + running) * own / 3600 if missing + running else 0.0
             left = "unknown" if math.isnan(hours) else f"{hours:.1f}"
@@ -32,3 +33,11 @@ def status(preset: str, standin: bool = False) -> str:
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines = [("experiment", "configuration", "done", "running", "missing", "hours left"), *rows]
     return "\n".join(f"{r[0]:{first}} {r[1]:{second}} {r[2]:>5} {r[3]:>8} {r[4]:>8} {r[5]:>11}" for r in lines)
+
+
+def _age(file: Path) -> float:
+    """Seconds since a file was written; one that is gone is infinitely old."""
+    try:
+        return time.time() - file.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf

@@ -190,11 +190,19 @@ def _version(package: str) -> str | None:
 
 
 def write_cell(path: Path, name: str, configuration: dict, seed: int, outcome: Outcome, provenance: dict) -> None:
-    """Arrays first, then the JSON file whose presence means that the cell is done; each whole or absent."""
+    """The arrays and the JSON file whose presence means that the cell is done, each whole or absent."""
     cell = dict(zip(KEYS, (name, configuration, seed, outcome.metrics, provenance), strict=True))
-    if outcome.arrays:
-        write_atomically(path.with_suffix(".npz"), lambda f: np.savez_compressed(f, **outcome.arrays))
-    write_atomically(path, lambda f: f.write((json.dumps(cell, indent=1) + "\n").encode()))
+    arrays = path.with_suffix(".npz")
+
+    def write(file) -> None:
+        file.write((json.dumps(cell, indent=1) + "\n").encode())
+        file.flush()
+        if outcome.arrays:  # under their name just before the JSON file gets its own
+            write_atomically(arrays, lambda f: np.savez_compressed(f, **outcome.arrays))
+        else:
+            arrays.unlink(missing_ok=True)  # an earlier cell's
+
+    write_atomically(path, write)
 
 
 def write_atomically(path: Path, write: Callable) -> None:
@@ -212,4 +220,4 @@ def check_writable(folder: Path) -> None:
     """Find out before the training that the results can be stored after it."""
     probe = folder / ".probe"
     write_atomically(probe, lambda f: f.write(b"x"))
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another run may have just done so

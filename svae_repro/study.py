@@ -4,6 +4,7 @@ A cell that is on disk is done. Cells are independent, so they run on the local 
 back ends. Only the driver writes results; the processes that train write their own checkpoints.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -19,7 +20,17 @@ from . import experiments, paths
 from .backends import BACKENDS
 from .errors import UserError
 from .options import parse_seeds, select
-from .store import Results, cell_path, check_writable, load, provenance, read_cell, slug, write_cell
+from .store import (
+    Results,
+    cell_path,
+    check_writable,
+    load,
+    provenance,
+    read_cell,
+    slug,
+    write_atomically,
+    write_cell,
+)
 from .training import OutOfTime, Progress
 
 
@@ -66,8 +77,9 @@ def run(
     """Train every missing cell of an experiment's preset and return the cells that are there afterwards.
 
     ``lockstep`` missing seeds of a configuration train together as one task, by default all of them on a GPU and one on
-    a CPU; ``jobs`` tasks (on a CPU as many as it has cores) run at a time with one thread each. After ``minutes``
-    unfinished cells are left in their checkpoints. ``progress`` shows a bar; ``say`` takes the lines that report.
+    a CPU; ``jobs`` tasks (on a CPU as many as it has cores, on a GPU one) run at a time with one thread each, a single
+    one with all threads. What another process finishes meanwhile is left out. After ``minutes`` unfinished cells are
+    left in their checkpoints. ``progress`` shows a bar; ``say`` takes the lines that report.
 
     Raises:
         UserError: bad arguments, data that cannot be had, a result file that cannot be read, a folder that cannot be
@@ -114,7 +126,7 @@ def run(
     with tqdm(total=total, disable=not progress, unit="cell") as bar:
         for task, outcomes in _execute(tasks, jobs, backend, deadline, say):
             if outcomes is None:
-                late += len(task.seeds)
+                late += len(task.missing())
                 continue
             if isinstance(outcomes, UserError):
                 diverged.append(str(outcomes))
@@ -181,6 +193,29 @@ class _Task:
         path = cell_path(self.folder, self.name, self.configuration, self.seeds[0])
         return path.with_name(f"seeds-{'-'.join(map(str, self.seeds))}.ckpt")
 
+    def missing(self) -> list[int]:
+        """The seeds whose cells are not on disk."""
+        return [s for s in self.seeds if not cell_path(self.folder, self.name, self.configuration, s).exists()]
+
+    def claim_checkpoints(self, source: dict) -> dict:
+        """Remove checkpoints of other settings or data than those of ``source``, a provenance, and sign the new ones.
+
+        Returns:
+            ``source``, with ``started_commit`` where the code of another commit began what is continued now.
+        """
+        note = self.checkpoint.with_suffix(".origin.json")
+        own = {"settings": source["settings"], "data": source["data"]["sha256"], "commit": source["commit"]}
+        own = json.loads(json.dumps(own))  # as a file gives it back: no tuples
+        try:
+            found = json.loads(note.read_text())
+        except (OSError, ValueError):
+            found = {}
+        if self.fresh or found | {"commit": own["commit"]} != own:
+            self.remove_checkpoints()
+            found = own
+            write_atomically(note, lambda f: f.write((json.dumps(own) + "\n").encode()))
+        return source | ({} if found["commit"] == own["commit"] else {"started_commit": found["commit"]})
+
     def remove_checkpoints(self) -> None:
         """The task's own and those that an experiment keeps beside it, under the same name up to the first dot."""
         for file in self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*"):
@@ -220,19 +255,18 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
     """Train and score one task in this process.
 
     Returns:
-        The task and its (outcomes, provenances), None if its time ran out, or the `UserError` to report if it diverged:
-        raised, it would end all others.
+        The task and its (outcomes, provenances), None if its time ran out or another process has finished it, or the
+        `UserError` to report if it diverged: raised, it would end all others.
     """
-    if deadline is not None and time.time() > deadline:
+    late = deadline is not None and time.time() > deadline
+    if late or not (task.fresh or task.missing()):
         return task, None
     torch.set_num_threads(threads)
     experiment = experiments.load(task.name)
     settings = experiments.settings(experiment, task.preset)
     data = experiment.load_data(task.source, settings)
-    if task.fresh:
-        task.remove_checkpoints()
     clock = time.monotonic()
-    common = provenance(task.device, data, settings)  # now: the code on disk may change while it runs
+    common = task.claim_checkpoints(provenance(task.device, data, settings))  # now: the code may change while it runs
     reporter = _Reporter(task.title, say)
     job = Job(
         task.configuration,

@@ -249,7 +249,7 @@ class _State:
         except Exception:  # whatever torch makes of a damaged file: a checkpoint only saves time, so start anew
             return
         if not same:
-            return  # left by other settings: start anew
+            return  # left by another schedule or model: start anew
         self.model.load_state_dict(content["model"])
         own = {"param_groups": self.optimiser.state_dict()["param_groups"]}  # the file may be of another device
         self.optimiser.load_state_dict(content["optimiser"] | own)

@@ -138,6 +138,13 @@ def test_a_real_process_ends_with_the_exit_code(home):
     assert result.stderr.startswith("error: unknown preset 'huge'") and result.stderr.count("\n") == 1
 
 
+def test_tables_want_no_library_for_figures(home):
+    code = "import sys; sys.modules |= dict.fromkeys(['matplotlib', 'plotly']); from svae_repro.__main__ import main; "
+    code += "sys.exit(main(['tables', '--preset', 'smoke']))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=paths.REPOSITORY, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "") and "table1 (smoke preset)" in result.stdout
+
+
 def test_training_imports_nothing_of_the_notebooks():
     code = "import sys, svae_repro.__main__, svae_repro.study; from svae_repro.experiments import mnist_vae, circle; "
     code += "print(sorted({'matplotlib', 'plotly', 'papermill', 'nbformat', 'torchvision', 'dask'} & set(sys.modules)))"

@@ -34,6 +34,15 @@ def test_where():
     assert options.select(grid, {"d": "5", "space": "s"}) == [{"d": 5, "space": "s"}]
 
 
+def test_where_that_selects_nothing_is_one_line():
+    grid = [{"d": 2, "space": "s"}, {"d": 5}]
+    with pytest.raises(UserError, match=r"\Ano configuration has all of d=5,space=s: leave out one of them\Z"):
+        options.select(grid, {"d": "5", "space": "s"})
+    assert options.select(grid, {"space": "s"}) == grid[:1]
+    with pytest.raises(UserError, match="names a key twice"):
+        options.parse_where("d=2,d=5")
+
+
 @pytest.mark.parametrize("text", ["d", "d=", "=2", "d=2,", "d==2", "d=2=3", ","])
 def test_misspelt_where_is_one_line(text):
     with pytest.raises(UserError, match="--where") as error:

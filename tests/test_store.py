@@ -37,6 +37,27 @@ def test_a_cell_lies_where_its_configuration_says_and_is_read_back(tmp_path, cel
     assert sorted(file.name for file in cell.parent.iterdir()) == ["seed-3.json", "seed-3.npz"]
 
 
+def test_a_cell_written_again_without_arrays_has_none(tmp_path, cell):
+    write_cell(cell, "mnist_vae", CONFIGURATION, 3, Outcome({"LL": -2.5}), PROVENANCE)
+    assert read_cell(cell)["metrics"] == {"LL": -2.5} and not cell.with_suffix(".npz").exists()
+
+
+def test_arrays_that_cannot_be_written_leave_the_old_cell(tmp_path, cell, monkeypatch):
+    before = cell.read_bytes(), cell.with_suffix(".npz").read_bytes()
+    monkeypatch.setattr(np, "savez_compressed", lambda *a, **k: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(UserError, match=r"seed-3\.npz: No space left"):
+        write_cell(cell, "mnist_vae", CONFIGURATION, 3, Outcome({"LL": -2.5}, {"curve": np.ones(3)}), PROVENANCE)
+    assert (cell.read_bytes(), cell.with_suffix(".npz").read_bytes()) == before
+    assert len(list(cell.parent.iterdir())) == 2
+
+
+def test_two_runs_may_try_the_folder_at_once(tmp_path, monkeypatch):
+    written = store.write_atomically
+    monkeypatch.setattr(store, "write_atomically", lambda path, write: (written(path, write), path.unlink()))
+    store.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_validation_curve_is_read_or_the_command_named_that_makes_it(tmp_path, cell):
     results = store.Results("mnist_vae", tmp_path.name, False, [read_cell(cell)], 1)
     with pytest.raises(UserError, match=r"seed-3\.npz is missing; recompute it: .* --where d=2,space=s --seeds 3"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import resource
@@ -136,7 +137,7 @@ def test_fresh_forgets_every_checkpoint_of_its_own(home, tiny, monkeypatch):
 
     monkeypatch.setattr(mnist_vae, "run_cells", run_cells)
     run("--where", "space=e", "--seeds", "1", "--fresh")
-    assert seen == others
+    assert seen == ["seeds-1-2.ckpt", "seeds-1.origin.json", "seeds-11.ckpt"]
     assert sorted(file.name for file in folder.iterdir()) == ["seed-1.json", "seed-1.npz", *others]
 
 
@@ -494,7 +495,10 @@ def half(content, path):
         kill()
 torch.save = half
 """
-BETWEEN_ARRAYS_AND_CELL = "store.json.dumps = lambda *a, **k: kill()"
+BETWEEN_ARRAYS_AND_CELL = """
+replace = os.replace
+os.replace = lambda file, name: kill() if name.name == "seed-0.json" else replace(file, name)
+"""
 
 
 def test_a_killed_run_leaves_no_broken_file_and_resumes_to_the_undisturbed_result(home, long, tmp_path, monkeypatch):
@@ -513,7 +517,7 @@ def test_a_killed_run_leaves_no_broken_file_and_resumes_to_the_undisturbed_resul
     with child(BETWEEN_ARRAYS_AND_CELL, *where) as process:  # killed while the cell is written
         wait_for(process, "epoch 60,")
         assert process.wait() == -signal.SIGKILL
-    assert epoch_of(checkpoint) == 60 and cells(home) == []
+    assert epoch_of(checkpoint) == 60 and cells(home) == [] and checkpoint.with_name("seed-0.npz").exists()
     assert store.load("mnist_vae", "smoke", standin=True).cells == []  # the leavings disturb nobody
     run(*where)
     assert not checkpoint.exists() and len(cells(home)) == 1
@@ -527,12 +531,62 @@ def test_a_killed_run_leaves_no_broken_file_and_resumes_to_the_undisturbed_resul
     assert all(np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0])
 
 
-def test_a_truncated_checkpoint_is_no_obstacle(home, tiny, tmp_path, monkeypatch):
+def test_a_truncated_checkpoint_is_no_obstacle(home, tiny, monkeypatch):
+    monkeypatch.setattr(
+        study._Task, "claim_checkpoints", lambda task, source: source
+    )  # it would remove what is unsigned
     folder = home / "results/smoke-standin/mnist_vae/d=2,space=s"
     folder.mkdir(parents=True)
     (folder / "seeds-0.ckpt").write_bytes(b"PK\x03\x04 half of a checkpoint")
     run("--where", "space=s", "--seeds", "0")
     assert [file.name for file in sorted(folder.iterdir())] == ["seed-0.json", "seed-0.npz"]
+
+
+@pytest.mark.parametrize("change", ["nothing", "commit", "settings", "data", "unsigned"])
+def test_only_a_checkpoint_of_the_same_settings_and_data_is_continued(home, tiny, monkeypatch, change):
+    where, train, found = ("--where", "space=s", "--seeds", "0"), mnist_vae.run_cells, []
+
+    def interrupted(job):
+        job.deadline = time.monotonic() - 1
+        return train(job)
+
+    monkeypatch.setattr(mnist_vae, "run_cells", interrupted)
+    run(*where, expect=3)
+    folder = home / "results/smoke-standin/mnist_vae/d=2,space=s"
+    assert sorted(file.name for file in folder.iterdir()) == ["seeds-0.ckpt", "seeds-0.origin.json"]
+    ours = store.provenance("cpu", mnist_vae.load_data("standin", TINY), TINY)["commit"]
+    if change == "commit":
+        monkeypatch.setattr(store, "_commit", lambda: {"commit": "a later one", "dirty": False})
+    elif change == "settings":
+        monkeypatch.setitem(PRESETS, "smoke", replace(TINY, samples=6))
+    elif change == "data":
+        load = mnist_vae.load_data
+        monkeypatch.setattr(mnist_vae, "load_data", lambda *a: replace(load(*a), sha256="another"))
+    elif change == "unsigned":
+        (folder / "seeds-0.origin.json").unlink()
+    monkeypatch.setattr(mnist_vae, "run_cells", lambda job: found.append(job.checkpoint.exists()) or train(job))
+    run(*where)
+    assert found == [change in ("nothing", "commit")]
+    assert sorted(file.name for file in folder.iterdir()) == ["seed-0.json", "seed-0.npz"]
+    source = json.loads((folder / "seed-0.json").read_text())["provenance"]
+    assert source.get("started_commit") == (ours if change == "commit" else None)
+
+
+def test_what_another_run_has_finished_meanwhile_is_not_trained_again(home, tiny, monkeypatch):
+    train, trained = mnist_vae.run_cells, []
+
+    def run_cells(job):
+        trained.append(job.seeds)
+        if job.seeds == [0]:  # while another process trains the second cell
+            outcomes = train(replace(job, seeds=[1], checkpoint=None))
+            path = home / "results/smoke-standin/mnist_vae/d=2,space=e/seed-1.json"
+            source = store.provenance("cpu", job.data, job.settings) | {"seconds": 1.0}
+            store.write_cell(path, "mnist_vae", job.configuration, 1, outcomes[0], source)
+        return train(job)
+
+    monkeypatch.setattr(mnist_vae, "run_cells", run_cells)
+    run("--where", "space=e", "--seeds", "0-2")
+    assert trained == [[0], [2]] and len(cells(home)) == 3
 
 
 SECOND_SEED_WAITS = """
@@ -570,8 +624,9 @@ def test_a_full_disk_is_one_line_and_no_partial_file(home, tiny, capsys, monkeyp
     monkeypatch.setattr(training._State, "save", lambda state: None)  # it would be the first to fail
     with full_disk(1000):
         run("--where", "space=s", "--seeds", "0", expect=2)
-    one_line(capsys.readouterr(), "seed-0.npz", "cannot write")
-    assert contents(home) == before
+    one_line(capsys.readouterr(), "seed-0.json", "cannot write")
+    signed = home / "results/smoke-standin/mnist_vae/d=2,space=s/seeds-0.origin.json"
+    assert contents(home).keys() - before.keys() == {signed} and before.items() <= contents(home).items()
 
 
 def test_a_disk_too_full_for_a_checkpoint_is_one_line(home, tiny, capsys, monkeypatch):
@@ -579,7 +634,7 @@ def test_a_disk_too_full_for_a_checkpoint_is_one_line(home, tiny, capsys, monkey
     with full_disk(1000):
         run("--where", "space=s", "--seeds", "0", expect=2)
     one_line(capsys.readouterr(), "seeds-0.ckpt", "cannot write")
-    assert contents(home) == {}
+    assert [file.name for file in contents(home)] == ["seeds-0.origin.json"]
 
 
 def test_results_that_cannot_be_written_are_found_out_before_the_training(home, tiny, capsys):
@@ -593,7 +648,7 @@ def test_results_that_cannot_be_written_are_found_out_before_the_training(home, 
 # Status
 
 
-def test_status_counts_what_is_done_running_and_missing(home, tiny):
+def test_status_counts_what_is_done_running_and_missing(home, tiny, monkeypatch):
     run("--where", "space=s", "--seeds", "0")
     folder = home / "results/smoke-standin/mnist_vae/d=2,space=e"
     folder.mkdir()
@@ -612,6 +667,10 @@ def test_status_counts_what_is_done_running_and_missing(home, tiny):
     old = time.time() - 3600  # nothing has written to it for an hour: not running
     os.utime(folder / "seeds-1.ckpt", (old, old))
     assert counts()["d=2,space=e"] == ["0", "0", "2"]
+    run("--where", "space=s", "--seeds", "0,5-7")  # more than the preset has
+    assert counts()["d=2,space=s"] == ["1", "0", "1"]
+    monkeypatch.setattr(type(folder), "stat", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError))  # just removed
+    assert status._age(folder / "seeds-1.ckpt") == math.inf
 
 
 def test_settings_survive_as_text():

@@ -241,6 +241,11 @@ def test_verdict_is_open_while_runs_are_missing(paper):
     )
 
 
+def test_a_table_without_any_run_is_open(home):
+    assert build()["table1"].verdict() == "open: no run yet"
+    assert {table.verdict() for table in tables.write("quick")} == {"open: no run yet"}
+
+
 def test_other_presets_claim_no_reproduction(home):
     fill(home / "results" / "quick", VALUES)
     verdict = build("quick")["table1"].verdict()

@@ -32,7 +32,7 @@ FILES = [
 class Images:
     """Grey images and their labels in three splits; `sha256` identifies the whole data set, limits or not."""
 
-    name: str  # "mnist" or "digits"
+    name: str  # "mnist", "lfw" or the stand-in's: "digits", "photographs"
     standin: bool
     sha256: str
     shape: tuple[int, int]  # rows, columns; P is their product

@@ -130,19 +130,24 @@ def split_edges(graph: Graph, seed: int, validation: float = 0.05, test: float =
     The non-edges are drawn evenly among all pairs without an edge in the whole graph; no pair stands twice.
 
     Raises:
-        UserError: there is nothing to train on, or nothing held out.
+        UserError: there is nothing to train on, nothing held out, or fewer pairs without an edge than held-out edges.
     """
     total = len(graph.edges)
     held_out = [int(total * validation), int(total * test)]
     train = total - sum(held_out)
-    if min(train, *held_out) < 1 or sum(held_out) > pairs.count(len(graph)) - total:
+    if min(train, *held_out) < 1:
         raise UserError(
             f"a split of the {total} edges of {graph.name} leaves {max(train, 0)} for training, {held_out[0]} for "
             f"validation and {held_out[1]} for testing, and each part needs one: change the shares"
         )
+    absent = pairs.count(len(graph)) - total
+    if sum(held_out) > absent:
+        raise UserError(
+            f"{graph.name} has {absent} pairs without an edge, fewer than its {sum(held_out)} held-out edges: "
+            "lower the shares"
+        )
     rng = np.random.default_rng(seed)
     index = torch.from_numpy(rng.permutation(total)).split([*held_out, train])
-    absent = pairs.count(len(graph)) - total
     rank = torch.from_numpy(rng.choice(absent, sum(held_out), replace=False))
     non_edges = pairs.non_edges(rank, pairs.encode(graph.edges)).split(held_out)
     return EdgeSplit(graph.edges[index[2].sort().values], graph.edges[index[0]], graph.edges[index[1]], *non_edges)

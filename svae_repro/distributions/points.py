@@ -53,6 +53,15 @@ def require(constraint: UnitVector | HyperboloidPoint, points: Tensor, name: str
         raise ValueError(f"{name} {constraint.fault(points[wrong][0])}")
 
 
+def common_shape(*shapes: tuple[str, torch.Size]) -> torch.Size:
+    """The batch shape that the parameters (name, batch shape) broadcast to; a ValueError names those that do not."""
+    try:
+        return torch.broadcast_shapes(*(shape for _, shape in shapes))
+    except RuntimeError:
+        found = " and ".join(f"{name} {list(shape)}" for name, shape in shapes)
+        raise ValueError(f"the batch shapes of {found} do not broadcast: make them equal, or 1 where not") from None
+
+
 class OnManifold(Distribution):
     """A distribution over points of a manifold, whose ``support`` is one of the constraints here."""
 

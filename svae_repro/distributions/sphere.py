@@ -10,7 +10,7 @@ from torch.distributions import Distribution, constraints
 from torch.distributions.utils import lazy_property
 
 from .noise import Generators, draw
-from .points import OnManifold, require, unit_vector
+from .points import OnManifold, common_shape, require, unit_vector
 
 
 def log_surface_area(m: int) -> float:
@@ -29,7 +29,8 @@ class Axial(OnManifold):
         concentration: kappa [...], >= 0; 0 is the uniform distribution.
 
     Raises:
-        ValueError: ``loc`` is not of unit length, ``concentration`` is negative or NaN, or the shapes do not broadcast.
+        ValueError: ``loc`` is not of unit length, ``concentration`` is negative, infinite or NaN, or the batch shapes
+            do not broadcast.
     """
 
     arg_constraints: ClassVar[dict] = {"loc": unit_vector, "concentration": constraints.nonnegative}
@@ -43,7 +44,7 @@ class Axial(OnManifold):
             _validate(loc, concentration)
         batch_shape = loc.shape[:-1]
         if concentration.shape != batch_shape:
-            batch_shape = torch.broadcast_shapes(batch_shape, concentration.shape)
+            batch_shape = common_shape(("loc", batch_shape), ("concentration", concentration.shape))
             loc, concentration = loc.expand(batch_shape + loc.shape[-1:]), concentration.expand(batch_shape)
         self.loc, self.concentration = loc, concentration
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
@@ -87,7 +88,8 @@ def _validate(loc: Tensor, concentration: Tensor) -> None:
 def check_dimensions(p: Distribution, q: Distribution) -> None:
     """Raise a ValueError if p and q live on different spheres, which have no KL divergence."""
     if p.event_shape != q.event_shape:
-        raise ValueError(f"KL divergence between spheres in R^{p.event_shape[0]} and R^{q.event_shape[0]}")
+        spheres = f"spheres in R^{p.event_shape[0]} and R^{q.event_shape[0]}"
+        raise ValueError(f"there is no KL divergence between {spheres}: give both the same m")
 
 
 def implicit_angle(kappa: Tensor, theta: Tensor, slope: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from torch.distributions import Distribution, constraints
 
 from .. import hyperboloid
 from .noise import Generators, draw
-from .points import OnManifold, hyperboloid_point, require
+from .points import OnManifold, common_shape, hyperboloid_point, require
 
 
 class WrappedNormal(OnManifold):
@@ -43,7 +43,7 @@ class WrappedNormal(OnManifold):
             scale = torch.as_tensor(scale, dtype=loc.dtype, device=loc.device).expand(loc.shape[-1:].numel() - 1)
         if Distribution._validate_args if validate_args is None else validate_args:
             _validate(loc, scale)
-        batch_shape = torch.broadcast_shapes(loc.shape[:-1], scale.shape[:-1])
+        batch_shape = common_shape(("loc", loc.shape[:-1]), ("scale", scale.shape[:-1]))
         self.loc, self.scale = loc.expand(*batch_shape, -1), scale.expand(*batch_shape, -1)
         self._drawn: tuple[Tensor, Tensor] | None = None  # the last sample and its v in float64
         super().__init__(batch_shape, loc.shape[-1:], validate_args=False)

@@ -1,7 +1,10 @@
 """One module for each study: the whole protocol of its tables on one page.
 
 A module defines ``PRESETS`` (a preset's name -> its settings, with ``seeds`` among them), ``load_data``,
-``configurations`` and ``run_cells``; `svae_repro.study` does the rest. Adding a study means adding its name here.
+``configurations`` and ``run_cells``; `svae_repro.study` does the rest. ``TABLES`` names its published tables, if there
+are any; ``table_rows`` gives their rows, and ``PAIRED`` says whether the runs of a seed share their data. ``claims``
+gives a question, a verdict and numbers for each thing that is tested, under the study's ``TITLE``. Adding a study means
+adding its name here.
 """
 
 import importlib

@@ -182,9 +182,9 @@ def differ(first: Iterable[float], second: Iterable[float]) -> bool:
 
 
 def winner(values: dict[str, list[float]], lowest: bool = False) -> str | None:
-    """The name with the highest mean, or the lowest, if its runs `differ` from the runner-up's; otherwise None."""
-    first, second, *_ = sorted(values, key=lambda name: np.mean(values[name]), reverse=not lowest)
-    return first if differ(values[first], values[second]) else None
+    """The name with the highest mean, or the lowest, if its runs `differ` from every other one's; otherwise None."""
+    first, *others = sorted(values, key=lambda name: np.mean(values[name]), reverse=not lowest)
+    return first if all(differ(values[first], values[other]) for other in others) else None
 
 
 def wins(runs: Runs, places: list[tuple[int, int]], favourite: str, lowest: bool = False) -> tuple[str, str]:
@@ -213,8 +213,8 @@ def best_of_all(runs: Runs, settings: Settings, favourite: Place) -> tuple[str, 
         return OPEN
     mean = {cell: np.mean(list(runs[cell].values())) for cell in cells}
     best, second, *_ = sorted(cells, key=mean.get, reverse=True)
-    rival = max((c for c in cells if (c[0], c[2]) != (best[0], best[2])), key=mean.get)
-    alone, alike = (differ(runs[best].values(), runs[other].values()) for other in (second, rival))
+    level = {c for c in cells if c != best and not differ(runs[best].values(), runs[c].values())}
+    alone, alike = not level, all((c[0], c[2]) == (best[0], best[2]) for c in level)
     same = (best[0], best[2]) == (favourite[0], favourite[2])
     word = "reproduced" if alone and best == favourite else "partly" if alike and same else "not reproduced"
     lead = "shown" if alone else "no winner shown"

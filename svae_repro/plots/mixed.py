@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from .. import experiments
-from ..experiments.mixed import comparison, dimensions, metrics_of, model_title
+from ..experiments.mixed import comparison, differences, dimensions, metrics_of, model_title
 from ..store import Results
 
 KINDS = {  # kind of a space -> colours of Okabe and Ito (2008), markers that say the same
@@ -40,14 +40,12 @@ def mixed_gaps(results: Results) -> Figure:
     subject = experiments.load(results.experiment).TITLE
     figure.suptitle(f"{subject}: LL against the Euclidean space of the same dimension")
     for axes, d, table in zip(panels[0], dims, tables, strict=True):
-        euclidean = {c["seed"]: c["metrics"]["LL"] for c in results.where(space=f"e{d}")}
         models = list(zip(table["space"], table["curvature"], strict=True))
         for row, (name, curvature) in enumerate(models):
-            cells = results.where(space=name, curvature=curvature)
-            gaps = [c["metrics"]["LL"] - euclidean[c["seed"]] for c in cells if c["seed"] in euclidean]
+            gaps = differences(results, (name, curvature), (f"e{d}", "fixed"))
             look = {"linestyle": "none", **KINDS[kind(name)]} | ({"mfc": "white"} if curvature == "learned" else {})
             axes.plot(gaps, [row] * len(gaps), **look | {"markersize": 4, "alpha": 0.6})
-            axes.plot(np.mean(gaps) if gaps else [], row if gaps else [], **look | {"markersize": 10})
+            axes.plot(np.mean(gaps) if len(gaps) else [], row if len(gaps) else [], **look | {"markersize": 10})
         axes.axvline(0, color="grey", linewidth=1)
         axes.set(title=f"d = {d}", xlabel="LL − LL of the Euclidean space, in nats", ylim=(len(models) - 0.4, -0.6))
         axes.set_yticks(range(len(models)), [model_title(model) for model in models])

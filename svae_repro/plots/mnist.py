@@ -231,7 +231,7 @@ def manifolds(found: Found) -> Figure:
 
 
 def validation_curves(results: Results, warmup: int) -> Figure:
-    """Unweighted validation loss (negative ELBO in nats) by epoch of every run; a marker where it stopped."""
+    """Unweighted validation loss (negative ELBO in nats) by epoch of every run; a marker at the best weights."""
     dims = sorted({cell["configuration"]["d"] for cell in results.cells})
     figure, panels = plt.subplots(1, len(dims), figsize=(3.4 * len(dims), 3.6), layout="constrained", squeeze=False)
     figure.suptitle("Validation loss")

@@ -246,6 +246,7 @@ def qm9_ranges(results: Results, likelihood: str, d: int) -> Figure:
     grid = figure.add_gridspec(2, 2, width_ratios=[1.5, 1], height_ratios=[2.2, 1])
     above, below, right = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (slice(None), 1)))
     centres = -180 + 360 / BINS * (np.arange(BINS) + 0.5)
+    count = np.zeros(BINS)
     for model in MODELS:
         condition = {"likelihood": likelihood, "d": d, "model": model}
         errors = _stored(results, "range_error", **condition)

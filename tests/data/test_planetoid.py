@@ -195,3 +195,6 @@ def test_a_graph_of_three_edges_cannot_be_split():
     graph = Graph("tiny", torch.ones(4, 2), torch.tensor([[0, 1], [0, 2], [1, 2]]), torch.zeros(4, dtype=torch.long))
     with pytest.raises(UserError, match="the 3 edges of tiny"):
         split_edges(graph, 0)
+    complete = Graph("full", torch.ones(10, 2), torch.combinations(torch.arange(10)), torch.zeros(10, dtype=torch.long))
+    with pytest.raises(UserError, match="full has 0 pairs without an edge, fewer than its 6 held-out edges"):
+        split_edges(complete, 0)

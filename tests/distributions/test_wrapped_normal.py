@@ -260,6 +260,8 @@ def test_shapes(batch, dtype):
 def test_parameters_broadcast():
     p = WrappedNormal(at(1.0, 2.0).expand(2, 1, 3), torch.ones(4, 2, dtype=torch.float64))
     assert p.batch_shape == (2, 4) and p.rsample((7,)).shape == (7, 2, 4, 3)
+    with pytest.raises(ValueError, match=r"\Athe batch shapes of loc \[3\] and scale \[2\] do not broadcast.*\Z"):
+        WrappedNormal(at(1.0, 2.0).expand(3, 3), torch.ones(2, 2, dtype=torch.float64))
 
 
 def test_runs_together_draw_what_each_draws_alone():

@@ -160,8 +160,10 @@ def test_a_higher_mean_alone_is_no_winner():
     assert claims(results(alike))[2][1] == "partly"
 
 
-def test_the_winner_is_told_from_the_runner_up_by_welchs_test():
+def test_the_winner_is_told_from_every_other_by_welchs_test():
     a, b, c = [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], [2.1, 2.3, 2.5]
+    scattered = [-40.0, 0.0, 40.0]  # far below the best on average, and yet not told from it
+    assert blog.winner({"b": b, "a": a, "scattered": scattered}) is None
     assert blog.winner({"a": a, "b": b}) == "b" and blog.winner({"a": a, "b": b}, lowest=True) == "a"
     assert blog.winner({"a": a, "b": b, "c": c}) is None and blog.winner({"a": a, "b": b, "c": c}, lowest=True) == "a"
     gap, deviation = np.mean(b) - np.mean(a), np.sqrt(0.01 / 3 + 0.01 / 3)
