@@ -389,3 +389,30 @@ def test_methods_beyond_the_papers_follow_it_and_win_nothing(paper):
     assert [text.split(" | ")[0].removeprefix("| ") for text in lines] == methods
     assert [text for text in lines if "**" in text] == [lines[1]]
     assert lines[2].split(" | ")[3] == "–" and "94.10 ± 0.10" in lines[-1]
+
+
+def test_the_papers_winners_are_those_of_welchs_test_on_its_own_numbers():
+    """Tables 3 and 4 name no number of runs; that of Table 1 is assumed."""
+    runs = {"table1": 10, "table2": 20, "table3": 10, "table4": 10}
+    for name in ("mnist_vae", "m1m2", "vgae"):
+        for table in tables.build(store.load(name, "paper")):
+            published = pd.read_csv(paths.published() / f"{table.name}.csv")
+            for row in table.comparisons().itertuples():
+                group = published
+                for key in table.setting:
+                    group = group[group[key] == getattr(row, key)]
+                best, *rest = group.sort_values("mean", ascending=False).itertuples()
+                n = runs[table.name]
+                p = [
+                    stats.ttest_ind_from_stats(best.mean, best.std, n, o.mean, o.std, n, equal_var=False).pvalue
+                    for o in rest
+                ]
+                assert row.paper == (best.method if max(p) < 0.01 else "none"), (table.name, row)
+
+
+def test_a_setting_is_complete_when_every_method_is(paper):
+    for seed in range(10):
+        put(paper, 20, "e", seed, LL=-100 + seed)
+        if seed < 4:
+            put(paper, 20, "s", seed, LL=-100 + seed)
+    assert build()["table1"].comparisons().set_index("d").loc[20, "outcome"] == "open"

@@ -262,7 +262,7 @@ def claims(results: Results) -> list[tuple[str, str, str]]:
 
     Every dimension and likelihood of the paper preset is a setting; a claim is reproduced if it holds in all of them,
     partly if in some. The first three compare E, S and H, all with the real KL divergence: the best is so by mean and
-    p < 0.01 against the runner-up, see `blog.winner`. At +-180 degrees counts the error there as a share of the error
+    p < 0.01 against both others, see `blog.winner`. At +-180 degrees counts the error there as a share of the error
     over all angles, and the claim fails where the sphere's is shown to be the smallest. The fourth is judged for each
     of the three models by the mean rank correlation between count and error of ten-degree ranges.
     """

@@ -186,3 +186,7 @@ def test_every_claim_can_be_reproduced_partly_or_not_and_stays_open_without_runs
 def test_prior_centre_is_the_share_of_the_normal_distribution_itself():
     # The median point lies beyond: a Rayleigh variable below half its mean.
     assert stats.rayleigh().cdf(stats.rayleigh().mean() / 2) == pytest.approx(circle.PRIOR_CENTRE, abs=1e-12)
+
+
+def test_the_spherical_claim_needs_both_comparisons():
+    assert verdicts(made_up(**{"n-beta_marginal_kl": 0.01}))[3] == "partly"
