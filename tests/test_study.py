@@ -532,9 +532,8 @@ def test_a_killed_run_leaves_no_broken_file_and_resumes_to_the_undisturbed_resul
 
 
 def test_a_truncated_checkpoint_is_no_obstacle(home, tiny, monkeypatch):
-    monkeypatch.setattr(
-        study._Task, "claim_checkpoints", lambda task, source: source
-    )  # it would remove what is unsigned
+    # What is not signed would be removed before it is read.
+    monkeypatch.setattr(study._Task, "claim_checkpoints", lambda task, source: source)
     folder = home / "results/smoke-standin/mnist_vae/d=2,space=s"
     folder.mkdir(parents=True)
     (folder / "seeds-0.ckpt").write_bytes(b"PK\x03\x04 half of a checkpoint")

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from ..bessel import log_0f1
-from .noise import Generators, draw
+from .noise import Generators
 from .sphere import place
-from .von_mises_fisher import ENOUGH_PROPOSALS, VonMisesFisher, _angle
+from .von_mises_fisher import VonMisesFisher, _angle, accepted
 
 SWITCH = 10.0  # the blend begins here and ends one further
 PROPOSALS = 8
@@ -49,9 +49,10 @@ class PublishedVonMisesFisher(VonMisesFisher):
             return super().rsample(sample_shape, generator)
         shape = self._extended_shape(sample_shape)[:-1]
         kappa = self._kappa.expand(shape)
-        epsilon = _accepted(kappa.detach(), self.dim, generator, runs_axis=len(sample_shape))
+        axis = len(sample_shape)
+        epsilon = accepted(_published_epsilon, kappa.detach(), self.dim, generator, axis, lambda size: PROPOSALS)
         theta = _angle(1 - _proposal(epsilon, published_b(kappa, self.dim)))
-        return place(self.loc, theta, generator, runs_axis=len(sample_shape))
+        return place(self.loc, theta, generator, axis)
 
 
 def exact_b(kappa: Tensor, m: int) -> Tensor:
@@ -81,28 +82,10 @@ def _log_acceptance(epsilon: Tensor, kappa: Tensor, m: int) -> Tensor:
     return ((m - 1) * t.log() - t + d).clamp_max(0)
 
 
-def _accepted(kappa: Tensor, m: int, generator: Generators, runs_axis: int) -> Tensor:
-    """Accepted epsilon [...]; one round draws several proposals for each sample, the rest is drawn again.
-
-    Off the CPU there is one round, of so many proposals that one is accepted (see `von_mises_fisher`).
-    """
-    on_cpu = kappa.device.type == "cpu"
-    shape = [3, PROPOSALS if on_cpu else ENOUGH_PROPOSALS, *kappa.shape]
-    u_radius, u_angle, u_accept = draw(torch.rand, shape, generator, kappa.device, runs_axis=runs_axis + 2)
-    # Ulrich's symmetric beta, Beta((m-1)/2, (m-1)/2)
-    x = (1 - u_radius.pow(2 / (m - 2) if m > 2 else math.inf)).sqrt() * (2 * math.pi * u_angle).cos()
+def _published_epsilon(x: Tensor, kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """Ulrich's epsilon as the proposal, and the logarithm of its acceptance."""
     epsilon = (1 + x) / 2
-    some, which = (u_accept.log() <= _log_acceptance(epsilon, kappa, m)).max(dim=0)
-    kept = epsilon.gather(0, which.unsqueeze(0)).squeeze(0)
-    if not on_cpu:
-        return kept
-    one = generator is None or isinstance(generator, torch.Generator)
-    for run, own in enumerate([generator] if one else generator):
-        index = () if one else (slice(None),) * runs_axis + (run,)
-        rest = ~some[index]
-        if rest.any():
-            kept[index][rest] = _accepted(kappa[index][rest], m, own, 0)
-    return kept
+    return epsilon, _log_acceptance(epsilon, kappa, m)
 
 
 def published_moments(kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:

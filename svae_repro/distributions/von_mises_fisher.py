@@ -10,6 +10,7 @@ al. (2017) for the gradient through a rejection sampler; Figurnov et al. (2018) 
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import numpy as np
@@ -87,7 +88,7 @@ class VonMisesFisher(Axial):
         kappa = self._kappa.expand(shape)
         c = _envelope(kappa, self.dim)
         with torch.no_grad():
-            versine = _accepted_versine(kappa, self.dim, generator, runs_axis=len(sample_shape))
+            versine = accepted(_versine_proposal, kappa, self.dim, generator, runs_axis=len(sample_shape))
             x = (versine - c) / (c + (1 - c) * versine)  # the accepted proposal is 2 epsilon - 1 = x
         denominator = 1 - x + c * x
         versine = c * (1 + x) / denominator
@@ -124,7 +125,7 @@ def sample_angle(kappa: Tensor, m: int, generator: Generators = None, runs_axis:
         u = draw(torch.rand, kappa.shape, generator, kappa.device, runs_axis=runs_axis)
         kappa = kappa.clamp_min(1e-200)
         return _angle(-torch.log1p((1 - u) * torch.expm1(-2 * kappa)) / kappa)
-    return _angle(_accepted_versine(kappa, m, generator, runs_axis))
+    return _angle(accepted(_versine_proposal, kappa, m, generator, runs_axis))
 
 
 def _angle(versine: Tensor) -> Tensor:
@@ -141,34 +142,53 @@ def _envelope(kappa: Tensor, m: int) -> Tensor:
     return 2 * a / ((kappa * kappa + a * a).sqrt() + kappa + a)
 
 
-def _accepted_versine(kappa: Tensor, m: int, generator: Generators, runs_axis: int) -> Tensor:
-    """Accepted proposals [...] for 1 - w.
+def _versine_proposal(x: Tensor, kappa: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """Ulrich's and Wood's proposal 1 - w = c (1 + x) / (1 - (1-c) x), and the logarithm of its acceptance."""
+    c = _envelope(kappa, m)
+    denominator = torch.addcmul(1 - x, c, x)  # 1 - (1-c) x
+    versine = torch.addcmul(c, c, x) / denominator
+    return versine, torch.addcmul((1 - m) * denominator.log(), kappa, c - versine)
 
-    With epsilon ~ Beta((m-1)/2, (m-1)/2) and x = 2 epsilon - 1 the proposal is 1 - w = c (1 + x) / (1 - (1-c) x).
+
+def _proposals(size: int) -> int:
+    return PROPOSALS if size <= SMALL_BATCH else 2
+
+
+def accepted(
+    propose: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]],
+    kappa: Tensor,
+    m: int,
+    generator: Generators,
+    runs_axis: int,
+    proposals: Callable[[int], int] = _proposals,
+) -> Tensor:
+    """Accepted proposals [...] for kappa [...].
+
     Several are drawn at once and one accepted one is kept, so that small batches seldom need a second round. Samples
     left without one are drawn again. Off the CPU nobody asks whether there are any, as a CUDA graph cannot and a
     question is slow without one: there so many are drawn that one is accepted.
+
+    Args:
+        propose: (x [P, ...], kappa, m) -> proposals and the logarithms of their acceptance probabilities, [P, ...];
+            x = 2 epsilon - 1 with epsilon ~ Beta((m-1)/2, (m-1)/2).
+        proposals: samples of a run -> proposals P to draw at once for each on a CPU.
     """
     on_cpu = kappa.device.type == "cpu"
     one = generator is None or isinstance(generator, torch.Generator)
     size = kappa.numel() // (1 if one else len(generator))  # of a run: it draws the same alone and beside others
-    proposals = ENOUGH_PROPOSALS if not on_cpu else PROPOSALS if size <= SMALL_BATCH else 2
-    shape = [3, proposals, *kappa.shape]
+    shape = [3, proposals(size) if on_cpu else ENOUGH_PROPOSALS, *kappa.shape]
     u_radius, u_angle, u_accept = draw(torch.rand, shape, generator, kappa.device, runs_axis=runs_axis + 2)
     # Ulrich's symmetric beta: x is a coordinate of a uniform point of S^(m-1)
     x = (1 - u_radius.pow(2 / (m - 2) if m > 2 else math.inf)).sqrt() * (2 * math.pi * u_angle).cos()
-    c = _envelope(kappa, m)
-    denominator = torch.addcmul(1 - x, c, x)  # 1 - (1-c) x
-    versine = torch.addcmul(c, c, x) / denominator
-    log_acceptance = torch.addcmul((1 - m) * denominator.log(), kappa, c - versine)
+    proposed, log_acceptance = propose(x, kappa, m)
     some, which = (~(u_accept.log() > log_acceptance)).max(dim=0)  # NaN is accepted, or it would be drawn for ever
-    kept = versine.gather(0, which.unsqueeze(0)).squeeze(0)
+    kept = proposed.gather(0, which.unsqueeze(0)).squeeze(0)
     if on_cpu and not some.all():
         for run, own in enumerate([generator] if one else generator):  # each run goes on with its own numbers
             index = () if one else (slice(None),) * runs_axis + (run,)
             rest = ~some[index]
             if rest.any():
-                kept[index][rest] = _accepted_versine(kappa[index][rest], m, own, 0)
+                kept[index][rest] = accepted(propose, kappa[index][rest], m, own, 0, proposals)
     return kept
 
 
