@@ -18,6 +18,7 @@ NAMES = (
     "m1m2",
     "vgae",
     "vmf_checks",
+    "vmf_barrier",
     "vmf_training",
     "blog_mnist",
     "blog_lfw",

@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy import stats
+from torch.distributions import Distribution
 
 from .. import store
 from ..data.mnist import Pixels
 from ..distributions.as_published import PublishedVonMisesFisher, UncorrectedVonMisesFisher
+from ..models import VAE
 from ..spaces import PowerSphere, Sphere
 from ..store import Outcome, Results
 from ..study import Job
@@ -104,21 +106,29 @@ def run_cells(job: Job) -> list[Outcome]:
         reported = mnist_vae.likelihoods(job, model, test, generators)
     model.space = score_by(d)
     outcomes = mnist_vae.score(job, model, fitted)
-    with torch.no_grad():
-        index = torch.arange(len(test), device=job.device).expand(model.runs, -1)
-        posterior = model.posterior(test.batch(index, run_generators(job.seeds, EVALUATION, device=job.device)))
+    posterior = test_posterior(job, model)
+    quantiles, lengths = concentrations(posterior), posterior.mean.norm(dim=-1).mean(1)
     for run, outcome in enumerate(outcomes):
-        quantiles = (
-            posterior.concentration[run]
-            .double()
-            .quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=job.device))
-        )
-        outcome.metrics["concentration"] = quantiles.tolist()  # 5, 50 and 95 % of the test images
-        outcome.metrics["mean_length"] = posterior.mean[run].norm(dim=-1).mean().item()
+        outcome.metrics["concentration"] = quantiles[run].tolist()
+        outcome.metrics["mean_length"] = lengths[run].item()
         if reported is not None:
             outcome.metrics["reported"] = {name: reported[name][run].item() for name in SCORES}
         outcome.arrays = {"validation_curve": outcome.arrays["validation_curve"]}
     return outcomes
+
+
+@torch.no_grad()
+def test_posterior(job: Job, model: VAE) -> Distribution:
+    """The posteriors of the test images, batch shape [R, N]."""
+    test = Pixels(job.data.test, job.settings.binarisation, job.device)
+    index = torch.arange(len(test), device=job.device).expand(model.runs, -1)
+    return model.posterior(test.batch(index, run_generators(job.seeds, EVALUATION, device=job.device)))
+
+
+def concentrations(posterior: Distribution) -> torch.Tensor:
+    """5, 50 and 95 % of the test images' concentrations in each run, [R, 3]."""
+    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=posterior.concentration.device)
+    return posterior.concentration.double().quantile(levels, dim=1).T
 
 
 def with_exact(results: Results) -> Results:
