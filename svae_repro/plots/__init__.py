@@ -12,6 +12,7 @@ from .blog import (
 )
 from .checks import (
     ESTIMATOR_STYLES,
+    barrier,
     bessel_errors,
     bessel_frontier,
     gradient_bias,
@@ -66,6 +67,7 @@ __all__ = [
     "aligned",
     "analogies",
     "analogy_grid",
+    "barrier",
     "bessel_errors",
     "bessel_frontier",
     "blog_elbo",

@@ -2,10 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from ..experiments import vmf_checks, vmf_training
+from ..distributions.as_published import SWITCH
+from ..experiments import vmf_barrier, vmf_checks, vmf_training
 from ..store import Results
 
 # estimator -> name, colour, marker, line style
@@ -181,13 +183,45 @@ TRAINING_STYLES = {
 }
 
 
+def _shade_blend(axes: Axes) -> None:
+    """The concentrations of the wrong sign."""
+    axes.axhspan(SWITCH, vmf_barrier.BARRIER, color="grey", alpha=0.6, zorder=0, label="the blend, 10 < κ < 11")
+
+
+def barrier(results: Results) -> Figure:
+    """The median concentration of the test images in each run after its first epochs, and how many are stuck."""
+    dims = sorted({cell["configuration"]["d"] for cell in results.cells})
+    figure, axes = plt.subplots(figsize=(11.5, 4.6), layout="constrained")
+    _shade_blend(axes)
+    for offset, estimator in enumerate(("exact", "uncorrected", "published")):
+        colour, marker = TRAINING_STYLES[estimator]
+        label = vmf_training.ESTIMATORS[estimator][2]
+        for column, d in enumerate(dims):
+            kappas = [cell["metrics"]["concentration"][1] for cell in results.where(d=d, estimator=estimator)]
+            if not kappas:
+                continue
+            place = column + 0.28 * (offset - 1)
+            spread = 0.1 * np.linspace(-1, 1, len(kappas)) * (len(kappas) > 1)
+            look = {"color": colour, "markersize": 6, "alpha": 0.8, "markeredgewidth": 0, "label": label}
+            axes.plot(place + spread, kappas, marker, linestyle="none", **look)
+            label = None
+            count, runs = vmf_barrier.stuck(results, d, estimator)
+            axes.annotate(f"{count} of {runs}\nbelow", (place, 0.02), xycoords=("data", "axes fraction"), ha="center")
+    axes.set(yscale="log", ylabel="κ", ylim=(2, None), xticks=range(len(dims)))
+    axes.set(xticklabels=[f"d = {d}" for d in dims], xlim=(-0.6, len(dims) - 0.4))
+    axes.set_title("κ after the first epochs: the median of the test images, a marker for each training")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
 def training_effect(results: Results) -> Figure:
     """LL less that of the exact S-VAE of the same seed, and the concentrations of the test images' posteriors."""
     dims = sorted({cell["configuration"]["d"] for cell in results.cells})
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.2), layout="constrained")
     figure.suptitle("Does Table 1 move?")
     left.axhline(0, color="black", linewidth=1)
-    right.axhspan(10, 11, color="grey", alpha=0.6, zorder=0, label="the blend, 10 < κ < 11")
+    _shade_blend(right)
     for offset, (estimator, (_, _, name)) in enumerate(vmf_training.ESTIMATORS.items()):
         colour, marker = TRAINING_STYLES[estimator]
         for column, d in enumerate(dims):

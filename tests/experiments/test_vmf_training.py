@@ -7,7 +7,7 @@ import pytest
 
 from svae_repro.distributions import PowerSpherical, VonMisesFisher
 from svae_repro.experiments import mnist_vae, vmf_training
-from svae_repro.experiments.vmf_training import ESTIMATORS, PRESETS, claims, differences, run_cells, with_exact
+from svae_repro.experiments.vmf_training import ESTIMATORS, PRESETS, claims, differences, lost, run_cells, with_exact
 from svae_repro.store import Results
 from svae_repro.study import Job
 from svae_repro.training import Schedule
@@ -97,7 +97,17 @@ def test_claims_say_whether_the_log_likelihood_moves():
     assert "d=5: -2.00 ± 0.08 (n=4)" in found[1][2]
     assert [verdict for _, verdict, _ in claims(results({}))] == ["open"] * 3
     # Two runs that differ so much show nothing, which is not to say that there is nothing.
-    assert claims(results({"published": [-4.0, -40.0]}))[1][1] == "open"
+    assert claims(results({"published": [-1.0, -9.0]}))[1][1] == "open"
+
+
+def test_a_run_far_below_the_exact_ones_is_lost_and_moves_the_table():
+    """The exact runs have LL -100 to -97: another one falls below -110.9 once in 600 times (t = 8.6, 3 df)."""
+    mixed = results({"published": [-0.5, -10.0, -15.0]})  # LL -100.5, -109, -113
+    assert [lost(mixed, d, "published") for d in (5, 40)] == [1, 1]
+    assert lost(mixed, 5, "power") == 0
+    (_, verdict, numbers) = claims(mixed)[1]
+    assert verdict == "moves" and "d=40: -8.50 ± 7.37 (n=3, 1 lost)" in numbers
+    assert lost(results({"published": [-40.0]}), 5, "published") == 0  # nothing is concluded from a single run
 
 
 def test_the_exact_cells_of_the_paper_preset_come_from_table_1(home, monkeypatch):

@@ -96,3 +96,25 @@ def test_the_effect_pairs_the_seeds(home, runs):
     assert means == pytest.approx([-2, -2, -4, -4, -6, -6])
     assert len(right.containers) == 3 * runs  # d = 5 only; Power Spherical has another scale
     plots.save(figure, "name", PLACE)
+
+
+@pytest.mark.parametrize("runs", [1, 4])
+def test_the_barrier_shows_each_run_and_counts_the_stuck(home, runs):
+    """Of the runs with the published sampler those of even seeds are stuck."""
+    cells = [
+        {
+            "configuration": {"d": d, "estimator": name},
+            "seed": seed,
+            "metrics": {"concentration": [5, 9.0 if name == "published" and seed % 2 == 0 else 300.0 + seed, 900]},
+        }
+        for d in (5, 40)
+        for name in ("exact", "published")
+        for seed in range(runs)
+    ]
+    figure = plots.barrier(Results("vmf_barrier", "quick", False, cells, 1))
+    (axes,) = figure.axes
+    assert sum(len(line.get_xdata()) for line in axes.lines) == len(cells)
+    assert len({line.get_marker() for line in axes.lines if len(line.get_xdata())}) == 2  # not by colour alone
+    stuck = (runs + 1) // 2
+    assert [text.get_text() for text in axes.texts] == [f"{count} of {runs}\nbelow" for count in (0, 0, stuck, stuck)]
+    plots.save(figure, "name", PLACE)
