@@ -36,11 +36,11 @@ PRESETS = {
         validation_size=200,
         test_size=200,
     ),
-    # An epoch of the paper's images, in eight, at its rate of warm-up.
+    # Half of the paper's first epoch, in eighths, at its rate of warm-up.
     "quick": Settings(
         dims=(40,),
         seeds=4,
-        schedule=Schedule(warmup_epochs=800, max_epochs=8),
+        schedule=Schedule(warmup_epochs=800, max_epochs=4),
         train_size=6250,
         validation_size=100,
         test_size=500,

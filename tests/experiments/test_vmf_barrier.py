@@ -29,11 +29,10 @@ def test_the_paper_preset_is_the_beginning_of_the_trainings_of_vmf_training():
     assert {"exact", "published"} <= set(ours.estimators)
 
 
-def test_quick_is_the_first_paper_epoch_in_parts():
+def test_quick_is_half_of_the_papers_first_epoch_in_eighths():
     quick, paper = PRESETS["quick"], PRESETS["paper"]
-    parts = quick.schedule.max_epochs
-    assert parts * quick.train_size == 50_000
-    assert quick.schedule.kl_weight(parts) == pytest.approx(paper.schedule.kl_weight(1))
+    assert 8 * quick.train_size == 50_000 and quick.schedule.max_epochs == 4
+    assert quick.schedule.kl_weight(8) == pytest.approx(paper.schedule.kl_weight(1))
 
 
 @pytest.mark.parametrize("estimator", PRESETS["paper"].estimators)
