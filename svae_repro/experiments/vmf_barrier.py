@@ -57,10 +57,8 @@ configurations = vmf_training.configurations
 
 def run_cells(job: Job) -> list[Outcome]:
     """Train the seeds of one configuration in lockstep for the first epochs."""
-    train_over, score_by, _ = ESTIMATORS[job.configuration["estimator"]]
-    d = job.configuration["d"]
-    model, fitted = mnist_vae.train_model(job, train_over(d))
-    model.space = score_by(d)
+    train_over = ESTIMATORS[job.configuration["estimator"]][0]
+    model, fitted = mnist_vae.train_model(job, train_over(job.configuration["d"]))
     quantiles = vmf_training.concentrations(vmf_training.test_posterior(job, model))
     return [
         Outcome({"concentration": q, "validation_loss": loss}, training_seconds=fitted.seconds / len(job.seeds))
@@ -76,8 +74,7 @@ def stuck(results: Results, d: int, estimator: str) -> tuple[int, int]:
 
 def limits(count: int, runs: int, level: float = SIGNIFICANCE) -> tuple[float, float]:
     """Clopper and Pearson's exact confidence interval for a rate, each limit at ``level``."""
-    low = stats.beta.ppf(level, count, runs - count + 1) if count else 0.0
-    high = stats.beta.isf(level, count + 1, runs - count) if count < runs else 1.0
+    low, high = stats.binomtest(count, runs).proportion_ci(1 - 2 * level, method="exact")
     return float(low), float(high)
 
 

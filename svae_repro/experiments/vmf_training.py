@@ -99,9 +99,9 @@ def run_cells(job: Job) -> list[Outcome]:
     train_over, score_by, _ = ESTIMATORS[job.configuration["estimator"]]
     d = job.configuration["d"]
     model, fitted = mnist_vae.train_model(job, train_over(d))
-    test = Pixels(job.data.test, job.settings.binarisation, job.device)
     reported = None
     if train_over is PublishedSphere:
+        test = Pixels(job.data.test, job.settings.binarisation, job.device)
         generators = run_generators(job.seeds, EVALUATION, device=job.device)
         reported = mnist_vae.likelihoods(job, model, test, generators)
     model.space = score_by(d)

@@ -188,12 +188,20 @@ def _shade_blend(axes: Axes) -> None:
     axes.axhspan(SWITCH, vmf_barrier.BARRIER, color="grey", alpha=0.6, zorder=0, label="the blend, 10 < κ < 11")
 
 
+def _mark_dimensions(axes: Axes, dims: list[int]) -> None:
+    """A column for each dimension, and the legend."""
+    axes.set_xticks(range(len(dims)), [f"d = {d}" for d in dims])
+    axes.set_xlim(-0.6, len(dims) - 0.4)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=8)
+
+
 def barrier(results: Results) -> Figure:
     """The median concentration of the test images in each run after its first epochs, and how many are stuck."""
     dims = sorted({cell["configuration"]["d"] for cell in results.cells})
     figure, axes = plt.subplots(figsize=(11.5, 4.6), layout="constrained")
     _shade_blend(axes)
-    for offset, estimator in enumerate(("exact", "uncorrected", "published")):
+    for offset, estimator in enumerate(vmf_barrier.Settings.estimators):
         colour, marker = TRAINING_STYLES[estimator]
         label = vmf_training.ESTIMATORS[estimator][2]
         for column, d in enumerate(dims):
@@ -201,17 +209,15 @@ def barrier(results: Results) -> Figure:
             if not kappas:
                 continue
             place = column + 0.28 * (offset - 1)
-            spread = 0.1 * np.linspace(-1, 1, len(kappas)) * (len(kappas) > 1)
+            spread = np.linspace(-0.1, 0.1, len(kappas))
             look = {"color": colour, "markersize": 6, "alpha": 0.8, "markeredgewidth": 0, "label": label}
             axes.plot(place + spread, kappas, marker, linestyle="none", **look)
             label = None
             count, runs = vmf_barrier.stuck(results, d, estimator)
             axes.annotate(f"{count} of {runs}\nbelow", (place, 0.02), xycoords=("data", "axes fraction"), ha="center")
-    axes.set(yscale="log", ylabel="κ", ylim=(2, None), xticks=range(len(dims)))
-    axes.set(xticklabels=[f"d = {d}" for d in dims], xlim=(-0.6, len(dims) - 0.4))
-    axes.set_title("κ after the first epochs: the median of the test images, a marker for each training")
-    axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=8)
+    title = "κ after the first epochs: the median of the test images, a marker for each training"
+    axes.set(yscale="log", ylabel="κ", ylim=(2, None), title=title)
+    _mark_dimensions(axes, dims)
     return figure
 
 
@@ -245,8 +251,5 @@ def training_effect(results: Results) -> Figure:
     left.set(ylabel="LL − LL of the exact S-VAE (nats)", title="log-likelihood, paired by seed")
     right.set(yscale="log", ylabel="κ", title="κ of the test images in each run: median, 5 to 95 %")
     for axes in (left, right):
-        axes.set_xticks(range(len(dims)), [f"d = {d}" for d in dims])
-        axes.set_xlim(-0.6, len(dims) - 0.4)
-        axes.grid(axis="y", alpha=0.3)
-        axes.legend(fontsize=8)
+        _mark_dimensions(axes, dims)
     return figure

@@ -76,6 +76,9 @@ def test_a_run_is_stuck_by_the_median_of_its_concentrations():
 def test_limits_are_clopper_and_pearsons(count, runs):
     expected = stats.binomtest(count, runs).proportion_ci(0.98, method="exact")
     assert limits(count, runs) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    low, high = limits(count, runs)  # at either one the tail beyond what was counted has 1 %
+    assert low == 0 if count == 0 else stats.binom.sf(count - 1, runs, low) == pytest.approx(0.01)
+    assert high == 1 if count == runs else stats.binom.cdf(count, runs, high) == pytest.approx(0.01)
 
 
 def test_claims_compare_the_rates_with_the_exact_samplers():
