@@ -37,4 +37,4 @@ def non_edges(rank: Tensor, edges: Tensor) -> Tensor:
         Pairs [..., K, 2].
     """
     before = edges - torch.arange(edges.shape[-1], device=edges.device)  # non-edges that precede each edge
-    return decode(rank + torch.searchsorted(before, rank, right=True))
+    return decode(rank + torch.searchsorted(before, rank.contiguous(), right=True))

@@ -15,6 +15,7 @@ from ..errors import UserError
 NAMES = (
     "circle",
     "mnist_vae",
+    "mnist_warmup",
     "m1m2",
     "vgae",
     "vmf_checks",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.distributions import Distribution
 
 from .. import evaluation
 from ..data.mnist import Images, Pixels, load_mnist
@@ -157,6 +158,14 @@ def score(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
             arrays |= _figure_arrays(model, run, images, modes["test"][run])
         outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(seeds)))
     return outcomes
+
+
+@torch.no_grad()
+def test_posterior(job: Job, model: VAE) -> Distribution:
+    """The posteriors of the test images, batch shape [R, N]."""
+    test = Pixels(job.data.test, job.settings.binarisation, job.device)
+    index = torch.arange(len(test), device=job.device).expand(model.runs, -1)
+    return model.posterior(test.batch(index, run_generators(job.seeds, EVALUATION, device=job.device)))
 
 
 def _knn(settings: Settings, images: Images, latent, train, test, seed: int) -> dict[str, list[float]]:

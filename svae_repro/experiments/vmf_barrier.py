@@ -59,7 +59,7 @@ def run_cells(job: Job) -> list[Outcome]:
     """Train the seeds of one configuration in lockstep for the first epochs."""
     train_over = ESTIMATORS[job.configuration["estimator"]][0]
     model, fitted = mnist_vae.train_model(job, train_over(job.configuration["d"]))
-    quantiles = vmf_training.concentrations(vmf_training.test_posterior(job, model))
+    quantiles = vmf_training.concentrations(mnist_vae.test_posterior(job, model))
     return [
         Outcome({"concentration": q, "validation_loss": loss}, training_seconds=fitted.seconds / len(job.seeds))
         for q, loss in zip(quantiles.tolist(), fitted.validation_curve[-1], strict=True)
