@@ -259,6 +259,20 @@ def test_knn_legend_names_what_any_panel_shows(home):
     plt.close(figure)
 
 
+def test_the_warm_up_is_judged_in_published_standard_deviations():
+    keys = pd.MultiIndex.from_product([["N-VAE", "S-VAE"], [40], ["LL", "KL"]], names=["method", "d", "metric"])
+    numbers = {"mean without": [-89.0, 24, -91, 33], "mean with": [-88.0, 22, -90, 32]}
+    frame = pd.DataFrame(numbers | {"published_mean": [-90.0, 24, -91, 34], "published_std": [0.5, 1, 0.5, 1]}, keys)
+    figure = plots.warmup_effect(frame)
+    assert [axes.get_title() for axes in figure.axes] == ["N-VAE, d = 40", "S-VAE, d = 40"]
+    drawn = [{line.get_label(): list(line.get_xdata()) for line in axes.lines} for axes in figure.axes]
+    assert drawn[0]["N-VAE, with warm-up"] == [4, -2] and drawn[0]["N-VAE, without warm-up"] == [2, 0]
+    assert drawn[1]["S-VAE, with warm-up"] == [2, -2] and drawn[1]["S-VAE, without warm-up"] == [0, -1]
+    looks = [line.get_markerfacecolor() for line in figure.axes[0].lines[:2]]
+    assert looks[1] == "white" != looks[0]  # not by colour alone: filled and open
+    plt.close(figure)
+
+
 def test_names_of_the_priors_rings_keep_clear_of_the_large_digits():
     points = np.random.default_rng(0).normal(size=(600, 2)) * 0.05
     below = points + np.array([[0, -1.3], [0, 0.5], [0.4, 0]])[np.arange(600) % 3]  # one where the name would stand

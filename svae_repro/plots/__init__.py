@@ -45,6 +45,7 @@ from .mnist import (
     separate,
     unit_square,
     validation_curves,
+    warmup_effect,
 )
 from .pages import hyperboloid_page, sphere_page
 from .qm9 import qm9_circles, qm9_error_distribution, qm9_losses, qm9_matrices, qm9_molecule, qm9_ranges, qm9_scores
@@ -132,6 +133,7 @@ __all__ = [
     "validation_curves",
     "von_mises",
     "walk_through",
+    "warmup_effect",
     "wrapped_normal_density",
     "wrapped_normal_steps",
 ]

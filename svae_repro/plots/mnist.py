@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import ndtr
 
 from ..store import Results
+from ..tables import AGREEMENT
 from .common import METHOD_STYLES, Found
 
 CLASS_COLOURS = plt.get_cmap("tab10").colors
@@ -279,6 +280,33 @@ def knn_accuracy(frame: pd.DataFrame, along: str, panel: str) -> Figure:
         axes.grid(axis="y", alpha=0.3)
     panels[0, 0].set_ylabel("accuracy (%)")
     figure.legend(*every_label(panels[0]), fontsize=8, loc="outside right upper")
+    return figure
+
+
+def warmup_effect(frame: pd.DataFrame) -> Figure:
+    """How far from the paper's means ours lie, in published standard deviations, with the KL warm-up and without.
+
+    ``frame`` is that of `mnist_warmup.beside_warm_up`, with published numbers; a panel for each model, a row for each
+    metric. In the grey band a mean agrees with the paper's.
+    """
+    models = list(dict.fromkeys(frame.index.droplevel("metric")))
+    size = max(6, 3.3 * len(models)), 3.8
+    together = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
+    figure, panels = plt.subplots(1, len(models), figsize=size, **together)
+    figure.suptitle("Distance from the published means, with the KL warm-up and without")
+    for axes, (method, d) in zip(panels[0], models, strict=True):
+        rows = frame.loc[method, d]
+        places = np.arange(len(rows))
+        axes.axvspan(-AGREEMENT, AGREEMENT, color="grey", alpha=0.2, label=f"within {AGREEMENT:g} standard deviations")
+        for word, shift, look in (("with", -0.12, {}), ("without", 0.12, {"mfc": "white"})):
+            distance = (rows[f"mean {word}"] - rows["published_mean"]) / rows["published_std"]
+            label = f"{method}, {word} warm-up"
+            axes.plot(distance, places + shift, **METHOD_STYLES[method] | look, linestyle="none", label=label)
+        axes.axvline(0, color="grey", linewidth=1)
+        axes.set(title=f"{method}, d = {d}", xlabel="(ours − paper) / published std", ylim=(len(rows) - 0.4, -0.6))
+        axes.set_yticks(places, rows.index)
+        axes.grid(axis="x", alpha=0.3)
+    figure.legend(*every_label(panels[0]), fontsize=8, loc="outside lower center", ncols=3)
     return figure
 
 
