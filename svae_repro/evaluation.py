@@ -49,13 +49,17 @@ def log_likelihood(
     generators: Sequence[torch.Generator],
     samples: int = IMPORTANCE_SAMPLES,
     report: Callable[[int, int], None] | None = None,
-) -> Tensor:
-    """Mean importance-sampled log p(x) in nats over ``size`` examples, [R].
+) -> dict[str, Tensor]:
+    """Mean importance-sampled log p(x) in nats over ``size`` examples, and what is left of it without the decoder.
 
     log p(x) ~ log mean_k p(x | z_k) p(z_k) / q(z_k | x) with z_k ~ q(z | x) (Burda et al. 2016), a lower bound in
     expectation. Memory is bounded by `ROWS_IN_MEMORY` whatever the numbers of samples and examples.
+
+    Returns:
+        "LL", and "log_ratio", the mean over the examples of log mean_k p(z_k) / q(z_k | x), each [R]. The second one is
+        about log 1 where the samples are many enough, and minus the KL divergence with one.
     """
-    total = torch.zeros(model.runs, dtype=torch.float64, device=model.device)
+    total = torch.zeros(2, model.runs, dtype=torch.float64, device=model.device)
     prior = model.space.prior(model.device)
     rows = ROWS_IN_MEMORY[model.device.type]
     width, chunk = max(1, rows // samples), min(samples, rows)
@@ -64,19 +68,19 @@ def log_likelihood(
         x = batch(index)
         posterior = model.posterior(x)
         # The runs axis comes first in the batch shape, the samples before it: [S, R, B, m] -> [R, S * B, m]
-        weights = []
+        parts = []
         for start in range(0, samples, chunk):
             z = posterior.rsample((min(chunk, samples - start),), generator=generators)
-            log_weight = prior.log_prob(z) - posterior.log_prob(z)
+            log_ratio = (prior.log_prob(z) - posterior.log_prob(z)).transpose(0, 1)
             flat = z.transpose(0, 1).flatten(1, 2)
             logits = model.decode(flat).unflatten(1, (z.shape[0], -1))
-            log_weight = log_weight.transpose(0, 1) + model.likelihood(x.unsqueeze(1), logits)
-            weights.append(log_weight.double().logsumexp(1))
-        total += (torch.stack(weights).logsumexp(0) - math.log(samples)).sum(1)
+            log_weight = log_ratio + model.likelihood(x.unsqueeze(1), logits)
+            parts.append(torch.stack([log_weight, log_ratio]).double().logsumexp(2))
+        total += (torch.stack(parts).logsumexp(0) - math.log(samples)).sum(-1)
         done += index.shape[1]
         if report is not None:
             report(done, size)
-    return total / size
+    return dict(zip(("LL", "log_ratio"), total / size, strict=True))
 
 
 @torch.no_grad()

@@ -88,10 +88,10 @@ def run_cells(job: Job) -> list[Outcome]:
     test, validation = (split.encode().to(job.device) for split in (job.data.test, job.data.validation))
     generators = run_generators(job.seeds, EVALUATION, device=job.device)
     for name, split in (("LL", test), ("validation_LL", validation)):
-        likelihood = evaluation.log_likelihood(
+        found = evaluation.log_likelihood(
             model, partial(blog_qm9.rows, split), len(split), generators, job.settings.samples, job.report_evaluation
         )
-        for outcome, value in zip(outcomes, likelihood.tolist(), strict=True):
+        for outcome, value in zip(outcomes, found["LL"].tolist(), strict=True):
             outcome.metrics[name] = value
     return mixed.add_factors(outcomes, model, partial(blog_qm9.rows, test), len(test), generators)
 
