@@ -15,9 +15,9 @@ from importlib import metadata
 import numpy as np
 import pandas as pd
 import torch
-from scipy import special, stats
+from scipy import optimize, special, stats
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # of torch, on what torch-geometric uses of it
@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     from torch_geometric.transforms import RandomLinkSplit
 
 from . import paths
-from .distributions import VonMisesFisher
+from .distributions import HypersphericalUniform, VonMisesFisher
 from .distributions.sphere import log_surface_area
 from .kl_alternatives import kl_by_ive, reference
 
@@ -48,6 +48,7 @@ def further_faults() -> list[Fault]:
         *_householder(),
         _no_concentration(),
         _shapes(),
+        _undecoded_samples(),
         _scipy_entropy(),
         _copied_table(),
         _wrapped_instead_of_von_mises(),
@@ -102,6 +103,48 @@ def _shapes() -> Fault:
     densities = Independent(p, 1).log_prob(torch.eye(4))  # sums what it takes for the last of the batch's dimensions
     fault = "batch shape [B, m] and event shape [] in place of [B] and [m]"
     return Fault("authors' vMF", fault, "log-densities of 4 points by torch's Independent", densities.numel(), 4)
+
+
+def _undecoded_samples() -> Fault:
+    """x = z + noise in ten dimensions with the true posterior, for x = 0: every importance weight would be p(x)."""
+    d, samples, repeats, noise = 10, 500, 4000, 0.1
+    generator = torch.Generator().manual_seed(0)
+    zero = torch.zeros(d, dtype=torch.float64)
+    prior, likelihood = Normal(zero, 1.0), Normal(zero, noise)  # symmetric: p(x = 0 | z) as a function of z
+    posterior = Normal(zero, noise / math.sqrt(1 + noise**2))
+    z = posterior.stddev * torch.randn(repeats, samples + 1, d, generator=generator, dtype=torch.float64)
+    log_ratio = (prior.log_prob(z) - posterior.log_prob(z)).sum(-1)[:, 1:]
+    found = likelihood.log_prob(z[:, 0]).sum(-1) + log_ratio.logsumexp(1) - math.log(samples)
+    truth = Normal(zero, math.sqrt(1 + noise**2)).log_prob(zero).sum().item()
+    fault = "log-likelihood: prior over posterior at 500 samples, but the decoder's term of one other sample"
+    return Fault("authors' example", fault, "LL where q is the true posterior, d = 10", found.mean().item(), truth)
+
+
+def released_gap(kl: float, m: int, samples: int = 500) -> tuple[float, float]:
+    """LL - ELBO by the released example's formula for posteriors vMF(m, kappa) with that KL divergence from uniform.
+
+    The decoder's term cancels: what is left is KL + E[log mean_k p(z_k) / q(z_k)], a number of the posteriors alone.
+
+    Args:
+        kl: in nats, above zero.
+        m: dimension around the sphere.
+        samples: how many are in the mean.
+
+    Returns:
+        The mean of 1,000 repetitions, in nats, and its standard error.
+    """
+    uniform, pole = HypersphericalUniform(m), torch.eye(m, dtype=torch.float64)[0]
+
+    def posterior(log_kappa: float) -> VonMisesFisher:
+        return VonMisesFisher(pole, torch.tensor(math.exp(log_kappa), dtype=torch.float64))
+
+    q = posterior(optimize.brentq(lambda k: kl_divergence(posterior(k), uniform).item() - kl, -10, 30, xtol=1e-10))
+    generator, gaps = torch.Generator().manual_seed(0), []
+    for _ in range(10):
+        z = q.rsample((samples, 100), generator)
+        gaps.append((uniform.log_prob(z) - q.log_prob(z)).logsumexp(0) - math.log(samples) + kl)
+    gap = torch.cat(gaps)
+    return gap.mean().item(), (gap.std() / math.sqrt(len(gap))).item()
 
 
 def _scipy_entropy() -> Fault:

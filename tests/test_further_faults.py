@@ -3,11 +3,12 @@
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
-from scipy import special
+from scipy import optimize, special
 
-from svae_repro.further_faults import further_faults
+from svae_repro.further_faults import further_faults, released_gap
 
 FAULTS = further_faults()
 
@@ -37,6 +38,31 @@ def test_what_should_be():
     entropy = right["entropy of `vonmises_fisher`, m = 1000, κ = 10"]
     uniform = math.log(2) + 500 * math.log(math.pi) - special.gammaln(500)
     assert entropy == pytest.approx(uniform - 100 / 2000, abs=1e-3)
+
+
+def test_the_released_likelihood_exceeds_the_evidence_of_a_true_posterior():
+    """x = 0 under N(0, 1.01 I) in ten dimensions; what exceeds it is E[log mean of exp of Gamma(5)] - 5, by NumPy."""
+    (fault,) = (fault for fault in FAULTS if fault.where == "authors' example")
+    assert fault.should_be == pytest.approx(-5 * math.log(2 * math.pi * 1.01))
+    energy = np.random.default_rng(0).gamma(5, size=(4000, 500))  # half of a chi square with ten degrees of freedom
+    excess = special.logsumexp(energy, axis=1, b=1 / 500).mean() - 5
+    assert fault.found - fault.should_be == pytest.approx(excess, abs=0.15)  # standard error of either 0.02
+
+
+@pytest.mark.parametrize("m, kl, samples", [(3, 7.28, 500), (3, 0.5, 50), (3, 2.0, 1)])
+def test_the_released_gap_on_the_sphere(m, kl, samples):
+    """On S^2 by NumPy alone: kappa (1 - w) is exponential, cut off at 2 kappa; KL = log(k / sinh k) + k coth k - 1."""
+    kappa = optimize.brentq(
+        lambda k: np.log(2 * k) - np.log1p(-np.exp(-2 * k)) + k / np.tanh(k) - 1 - k - kl, 1e-3, 1e5
+    )
+    energy = -np.log1p(np.random.default_rng(0).random((20_000, samples)) * np.expm1(-2 * kappa))
+    normaliser = np.log(2 * kappa) - np.log1p(-np.exp(-2 * kappa))  # log of 4 pi times the density at the mode
+    gaps = special.logsumexp(energy - normaliser, axis=1, b=1 / samples) + kl
+    found, error = released_gap(kl, m, samples)
+    assert 0 < error < 0.05
+    assert found == pytest.approx(gaps.mean(), abs=5 * error)
+    if samples == 1:
+        assert found == pytest.approx(0, abs=5 * error)  # the ELBO
 
 
 def test_they_are_the_same_twice_and_leave_the_global_generators_alone():

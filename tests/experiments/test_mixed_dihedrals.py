@@ -61,7 +61,7 @@ def test_a_single_space_is_the_blogs_model():
 
 def test_the_validation_likelihood_is_that_of_the_validation_molecules(monkeypatch):
     def sums(model, batch, size, *rest):
-        return batch(torch.arange(size).expand(model.runs, -1)).double().sum((1, 2))
+        return {"LL": batch(torch.arange(size).expand(model.runs, -1)).double().sum((1, 2))}
 
     monkeypatch.setattr(evaluation, "log_likelihood", sums)
     (found,) = outcomes("e10")
