@@ -259,6 +259,33 @@ def test_knn_legend_names_what_any_panel_shows(home):
     plt.close(figure)
 
 
+def test_the_gap_of_the_likelihood_by_all_the_ways_to_get_it():
+    nan = math.nan
+    rows = [
+        (method, 2, metric, mean, published)
+        for method, gap in (("N-VAE", 1.0), ("S-VAE", 2.0))
+        for metric, mean, published in (
+            ("LL", -90 + gap, -89.0),
+            ("ELBO", -90.0, -89 - 3 * gap),
+            ("LL_released", -90 + 4 * gap, nan),
+        )
+    ]
+    rows += [("S-VAE", 5, metric, nan, value) for metric, value in (("LL", -70.0), ("ELBO", -77.0))]
+    frame = pd.DataFrame(rows, columns=["method", "d", "metric", "mean", "published_mean"])
+    figure = plots.likelihood_gap(frame, {5: 6.5})
+    drawn = [{line.get_label(): line.get_ydata() for line in axes.lines} for axes in figure.axes]
+    np.testing.assert_allclose(drawn[0]["published"], [3, nan])
+    np.testing.assert_allclose(drawn[0]["ours, importance sampling"], [1, nan])
+    np.testing.assert_allclose(drawn[0]["ours, released formula"], [4, nan])
+    np.testing.assert_allclose(drawn[1]["published"], [6, 7])
+    np.testing.assert_allclose(drawn[1]["released formula, from the published KL"], [nan, 6.5])
+    assert len(drawn[0]) == 3 and len({line.get_marker() for line in figure.axes[1].lines}) == 3
+    plt.close(figure)
+    for without in ("LL_released", "published_mean"):  # older cells, stand-in data
+        part = frame[frame["metric"] != without].assign(**{without: nan} if without == "published_mean" else {})
+        plt.close(plots.likelihood_gap(part, {}))
+
+
 def test_the_warm_up_is_judged_in_published_standard_deviations():
     keys = pd.MultiIndex.from_product([["N-VAE", "S-VAE"], [40], ["LL", "KL"]], names=["method", "d", "metric"])
     numbers = {"mean without": [-89.0, 24, -91, 33], "mean with": [-88.0, 22, -90, 32]}

@@ -58,6 +58,44 @@ def log_likelihood(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+def likelihood_gap(frame: pd.DataFrame, predicted: dict[int, float]) -> Figure:
+    """LL - ELBO against d for both models: by importance sampling, by the released formula, and as published.
+
+    ``frame`` is Table 1's; ``predicted`` has what the released formula makes of the published KL of the S-VAE, by d.
+    """
+    wide = frame.pivot(index=["method", "d"], columns="metric", values=["mean", "published_mean"])
+    wide = wide.reindex(columns=[(v, m) for v in ("mean", "published_mean") for m in ("LL", "LL_released", "ELBO")])
+    dims = sorted(frame["d"].unique())
+    place = np.arange(len(dims))
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", sharey=True)
+    figure.suptitle("LL − ELBO: what the LL is made of")
+    for axes, (method, style) in zip(panels, METHOD_STYLES.items(), strict=True):
+        rows = wide.reindex(pd.MultiIndex.from_product([[method], dims])).astype(float)
+        series = [
+            ("published", rows["published_mean", "LL"] - rows["published_mean", "ELBO"], {"mfc": "white", "ls": ":"}),
+            ("ours, importance sampling", rows["mean", "LL"] - rows["mean", "ELBO"], {"ls": "-", "lw": 2}),
+            ("ours, released formula", rows["mean", "LL_released"] - rows["mean", "ELBO"], {"ls": "--", "marker": "x"}),
+        ]
+        if method == "S-VAE":
+            values = pd.Series([predicted.get(d, math.nan) for d in dims])
+            look = {"ls": "none", "marker": "_", "ms": 22, "mew": 2, "color": "black"}
+            series.append(("released formula, from the published KL", values, look))
+        for label, values, look in series:
+            if values.notna().any():
+                axes.plot(
+                    place,
+                    values.to_numpy(),
+                    **{"marker": style["marker"], "color": style["color"], **look},
+                    label=label,
+                )
+        axes.set(title=method, xlabel="dimension d of the latent space", xticks=place, xticklabels=dims)
+        axes.set_xlim(-0.4, len(dims) - 0.6)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend(fontsize=8)
+    panels[0].set_ylabel("nats")
+    return figure
+
+
 def longitude_latitude(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Longitudes in [-pi, pi] and latitudes in [-pi/2, pi/2], in radians, of points [N, 3] of S^2."""
     x, y, z = (np.asarray(points, float) / np.linalg.norm(points.astype(float), axis=-1, keepdims=True)).T
