@@ -333,7 +333,7 @@ def warmup_effect(frame: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(1, len(models), figsize=size, **together)
     figure.suptitle("Distance from the published means, with the KL warm-up and without")
     for axes, (method, d) in zip(panels[0], models, strict=True):
-        rows = frame.loc[method, d]
+        rows = frame.loc[method, d].dropna(subset="published_mean")
         places = np.arange(len(rows))
         axes.axvspan(-AGREEMENT, AGREEMENT, color="grey", alpha=0.2, label=f"within {AGREEMENT:g} standard deviations")
         for word, shift, look in (("with", -0.12, {}), ("without", 0.12, {"mfc": "white"})):
