@@ -94,7 +94,7 @@ def _compared(rows: pd.DataFrame) -> tuple[str, str]:
     before, after = map(len, differ.values())
     verdict = ("yes" if before else "either way") if not after else "partly" if after < before else "no"
     numbers = [
-        f"{word} warm-up {len(metrics)} of {len(rows)} means differ (n={rows[f'n {word}'].min()})"
+        f"{word} warm-up {len(metrics)} of {len(rows)} means differ (n={rows[f'n {word}'].min():.0f})"
         + f": {', '.join(metrics)}" * bool(metrics)
         for word, metrics in differ.items()
     ]
