@@ -173,7 +173,7 @@ def test_models_and_evaluation_take_it_and_learn_it(name):
     def batch(index):
         return x[0][index]
 
-    assert evaluation.log_likelihood(model, batch, 6, generators(0, 1), 20).isfinite().all()
+    assert evaluation.log_likelihood(model, batch, 6, generators(0, 1), 20)["LL"].isfinite().all()
     assert evaluation.marginal_kl(model, x, generators(0, 1), 50).isfinite().all()
     modes = evaluation.features(model, batch, 6)
     assert modes.shape == (2, 6, model.space.ambient_dim)

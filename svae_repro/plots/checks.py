@@ -223,31 +223,33 @@ def barrier(results: Results) -> Figure:
 
 def training_effect(results: Results) -> Figure:
     """LL less that of the exact S-VAE of the same seed, and the concentrations of the test images' posteriors."""
-    dims = sorted({cell["configuration"]["d"] for cell in results.cells})
+    found = [cell["configuration"] for cell in results.cells]
+    dims = sorted({c["d"] for c in found if c["estimator"] != "exact"} or {c["d"] for c in found})
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.2), layout="constrained")
     figure.suptitle("Does Table 1 move?")
     left.axhline(0, color="black", linewidth=1)
     _shade_blend(right)
     for offset, (estimator, (_, _, name)) in enumerate(vmf_training.ESTIMATORS.items()):
         colour, marker = TRAINING_STYLES[estimator]
+        label_left = label_right = name  # until it has been drawn
         for column, d in enumerate(dims):
-            label = name if column == 0 else None
             place = column + 0.18 * (offset - 1.5)
             if estimator != "exact":
                 gaps = vmf_training.differences(results, d, estimator, "LL")
                 left.plot(np.full(len(gaps), place), gaps, marker, color=colour, alpha=0.5, markeredgewidth=0)
                 if len(gaps):
                     spread = gaps.std(ddof=1) if len(gaps) > 1 else 0
-                    look = {"color": colour, "capsize": 4, "markersize": 7, "label": label}
+                    look = {"color": colour, "capsize": 4, "markersize": 7, "label": label_left}
                     left.errorbar(place + 0.06, gaps.mean(), spread, marker=marker, **look)
+                    label_left = None
             if estimator == "power":
                 continue  # its concentration is on another scale
             cells = [c["metrics"] for c in results.where(d=d, estimator=estimator) if "concentration" in c["metrics"]]
             for cell, shift in zip(cells, np.linspace(-0.06, 0.06, len(cells)), strict=True):
                 low, middle, high = cell["concentration"]
-                look = {"color": colour, "capsize": 2, "markersize": 5, "label": label}
+                look = {"color": colour, "capsize": 2, "markersize": 5, "label": label_right}
                 right.errorbar(place + shift, middle, [[middle - low], [high - middle]], marker=marker, **look)
-                label = None
+                label_right = None
     left.set(ylabel="LL − LL of the exact S-VAE (nats)", title="log-likelihood, paired by seed")
     right.set(yscale="log", ylabel="κ", title="κ of the test images in each run: median, 5 to 95 %")
     for axes in (left, right):

@@ -387,10 +387,10 @@ def test_models_are_trained_over_the_law_named_and_reported_by_it(estimator, fam
 
 @pytest.mark.parametrize("share, word", [(0.99, "moves"), (1.01, "open")])
 def test_the_interval_of_a_claim_is_that_of_the_t_test_shared_among_dimensions(share, word):
-    """Gaps whose p is just below, or above, 0.01 by the number of dimensions, in one of them."""
+    """Gaps whose p is just below, or above, 0.01 by the number of dimensions and the two rules, in one of them."""
     dims = vmf_training.PRESETS["quick"].dims
     shape = np.array([-1.5, -0.5, 0.5, 1.5])
-    gaps = shape + stats.t.isf(0.01 / len(dims) / 2 * share, 3) * stats.sem(shape)
+    gaps = shape + stats.t.isf(0.01 / len(dims) / 2 / 2 * share, 3) * stats.sem(shape)
     cells = [
         {"configuration": {"d": dims[0], "estimator": name}, "seed": seed, "metrics": {"LL": seed - 100.0 + gap}}
         for name, added in (("exact", 0 * gaps), ("published", gaps))

@@ -98,6 +98,27 @@ def test_the_effect_pairs_the_seeds(home, runs):
     plots.save(figure, "name", PLACE)
 
 
+def test_the_effect_names_each_estimator_once_and_leaves_out_what_has_only_exact_runs(home):
+    """d = 20 has none but exact runs, d = 5 none by Power Spherical."""
+    cells = [
+        {
+            "configuration": {"d": d, "estimator": name},
+            "seed": 0,
+            "metrics": {"LL": -100.0, "concentration": [5, 9, 12]},
+        }
+        for d, names in ((2, ["exact"]), (5, ["exact", "published"]), (40, list(vmf_training.ESTIMATORS)))
+        for name in names
+    ]
+    figure = plots.training_effect(Results("vmf_training", "quick", False, cells, 1))
+    left, right = figure.axes
+    assert [text.get_text() for text in left.get_xticklabels()] == ["d = 5", "d = 40"]
+    names = {key: name for key, (_, _, name) in vmf_training.ESTIMATORS.items()}
+    for axes, missing in ((left, "exact"), (right, "power")):
+        shown = [text.get_text() for text in axes.get_legend().get_texts() if "blend" not in text.get_text()]
+        assert sorted(shown) == sorted(name for key, name in names.items() if key != missing)
+    plots.save(figure, "name", PLACE)
+
+
 @pytest.mark.parametrize("runs", [1, 4])
 def test_the_barrier_shows_each_run_and_counts_the_stuck(home, runs):
     """Of the runs with the published sampler those of even seeds are stuck."""
