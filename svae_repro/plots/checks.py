@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from ..distributions.as_published import SWITCH
 from ..experiments import vmf_barrier, vmf_checks, vmf_training
 from ..store import Results
+from .mnist import every_label
 
 # estimator -> name, colour, marker, line style
 ESTIMATOR_STYLES = {
@@ -189,11 +190,11 @@ def _shade_blend(axes: Axes) -> None:
 
 
 def _mark_dimensions(axes: Axes, dims: list[int]) -> None:
-    """A column for each dimension, and the legend."""
+    """A column for each dimension, and the legend, with each name once."""
     axes.set_xticks(range(len(dims)), [f"d = {d}" for d in dims])
     axes.set_xlim(-0.6, len(dims) - 0.4)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(*every_label([axes]), fontsize=8)
 
 
 def barrier(results: Results) -> Figure:
@@ -212,7 +213,6 @@ def barrier(results: Results) -> Figure:
             spread = np.linspace(-0.1, 0.1, len(kappas))
             look = {"color": colour, "markersize": 6, "alpha": 0.8, "markeredgewidth": 0, "label": label}
             axes.plot(place + spread, kappas, marker, linestyle="none", **look)
-            label = None
             count, runs = vmf_barrier.stuck(results, d, estimator)
             axes.annotate(f"{count} of {runs}\nbelow", (place, 0.02), xycoords=("data", "axes fraction"), ha="center")
     title = "κ after the first epochs: the median of the test images, a marker for each training"
@@ -231,7 +231,6 @@ def training_effect(results: Results) -> Figure:
     _shade_blend(right)
     for offset, (estimator, (_, _, name)) in enumerate(vmf_training.ESTIMATORS.items()):
         colour, marker = TRAINING_STYLES[estimator]
-        label_left = label_right = name  # until it has been drawn
         for column, d in enumerate(dims):
             place = column + 0.18 * (offset - 1.5)
             if estimator != "exact":
@@ -239,17 +238,15 @@ def training_effect(results: Results) -> Figure:
                 left.plot(np.full(len(gaps), place), gaps, marker, color=colour, alpha=0.5, markeredgewidth=0)
                 if len(gaps):
                     spread = gaps.std(ddof=1) if len(gaps) > 1 else 0
-                    look = {"color": colour, "capsize": 4, "markersize": 7, "label": label_left}
+                    look = {"color": colour, "capsize": 4, "markersize": 7, "label": name}
                     left.errorbar(place + 0.06, gaps.mean(), spread, marker=marker, **look)
-                    label_left = None
             if estimator == "power":
                 continue  # its concentration is on another scale
             cells = [c["metrics"] for c in results.where(d=d, estimator=estimator) if "concentration" in c["metrics"]]
             for cell, shift in zip(cells, np.linspace(-0.06, 0.06, len(cells)), strict=True):
                 low, middle, high = cell["concentration"]
-                look = {"color": colour, "capsize": 2, "markersize": 5, "label": label_right}
+                look = {"color": colour, "capsize": 2, "markersize": 5, "label": name}
                 right.errorbar(place + shift, middle, [[middle - low], [high - middle]], marker=marker, **look)
-                label_right = None
     left.set(ylabel="LL − LL of the exact S-VAE (nats)", title="log-likelihood, paired by seed")
     right.set(yscale="log", ylabel="κ", title="κ of the test images in each run: median, 5 to 95 %")
     for axes in (left, right):

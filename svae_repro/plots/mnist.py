@@ -82,12 +82,7 @@ def likelihood_gap(frame: pd.DataFrame, predicted: dict[int, float]) -> Figure:
             series.append(("released formula, from the published KL", values, look))
         for label, values, look in series:
             if values.notna().any():
-                axes.plot(
-                    place,
-                    values.to_numpy(),
-                    **{"marker": style["marker"], "color": style["color"], **look},
-                    label=label,
-                )
+                axes.plot(place, values.to_numpy(), **style | look, label=label)
         axes.set(title=method, xlabel="dimension d of the latent space", xticks=place, xticklabels=dims)
         axes.set_xlim(-0.4, len(dims) - 0.6)
         axes.grid(axis="y", alpha=0.3)
