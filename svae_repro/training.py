@@ -61,7 +61,7 @@ class Fit:
     best_loss: list[float]
     stopped_epoch: list[int]
     seconds: float
-    validation_curve: list[list[float]]  # [epochs][runs]
+    validation_curves: list[list[float]]  # of each run, up to the epoch where it stopped
 
 
 class OutOfTime(Exception):
@@ -111,6 +111,7 @@ def fit(
     checkpoint: Path | None = None,
     deadline: float | None = None,
     report: Callable[[Progress], None] | None = None,
+    shrink: bool = False,
 ) -> Fit:
     """Train the R runs of ``model`` in lockstep and leave each with its best weights (without patience its last).
 
@@ -124,6 +125,10 @@ def fit(
         checkpoint: file to continue from if it exists, and to keep up to date; the caller removes it.
         deadline: `time.monotonic` value after which the state is saved and `OutOfTime` raised.
         report: called after every epoch.
+        shrink: take a run that has stopped out of ``model`` until the others have stopped, too, which spares a CPU its
+            part of the work. ``loss`` and ``validate`` then see the runs that are left: they have to go by the number
+            of generators they are given or of runs in ``model``. On a GPU, where a step takes as long for one run as
+            for all and its graph is captured for all, the runs stay.
     """
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
@@ -133,7 +138,7 @@ def fit(
     batches = size // batch_size
     if batches == 0:
         raise ValueError(f"{size} training examples do not fill one batch of {batch_size}")
-    generators = run_generators(seeds, device=device)
+    generators = run_generators([seeds[run] for run in state.present], device=device)
 
     def take_step(index: Tensor, weight: Tensor | float) -> None:
         optimiser.zero_grad(set_to_none=True)
@@ -145,7 +150,8 @@ def fit(
     while state.epoch < schedule.max_epochs and not all(state.stopped):
         started = time.monotonic()
         state.epoch += 1
-        reseed(generators, seeds, TRAINING, state.epoch)
+        present = [seeds[run] for run in state.present]
+        reseed(generators, present, TRAINING, state.epoch)
         order = torch.stack([torch.randperm(size, generator=g, device=device) for g in generators])
         weight = schedule.kl_weight(state.epoch)
         model.train()
@@ -153,8 +159,11 @@ def fit(
             step(batch, weight)
         model.eval()
         with torch.no_grad():
-            losses = validate(run_generators(seeds, VALIDATION, state.epoch, device=device)).tolist()
+            losses = validate(run_generators(present, VALIDATION, state.epoch, device=device)).tolist()
         state.record(losses, time.monotonic() - started)
+        if shrink and not on_gpu:
+            state.shrink()
+            del generators[len(state.present) :]  # any will do: they are seeded anew in every epoch
         if report is not None:
             report(
                 Progress(state.epoch, state.earliest_end, schedule.max_epochs, state.seconds, float(np.mean(losses)))
@@ -174,7 +183,7 @@ def fit(
 class _State:
     """Everything that a training carries from one epoch to the next."""
 
-    SCALARS = ("epoch", "seconds", "best_epoch", "best_loss", "stopped", "curve")
+    SCALARS = ("epoch", "seconds", "best_epoch", "best_loss", "stopped", "curves", "present")
 
     def __init__(self, model: nn.Module, optimiser, seeds, schedule: Schedule, path: Path | None):
         self.model, self.optimiser, self.schedule, self.path = model, optimiser, schedule, path
@@ -184,7 +193,8 @@ class _State:
         self.best_epoch = [0] * len(seeds)
         self.best_loss = [math.inf] * len(seeds)
         self.stopped = [0] * len(seeds)  # the epoch at which a run stopped, 0 while it goes on
-        self.curve: list[list[float]] = []
+        self.curves: list[list[float]] = [[] for _ in seeds]
+        self.present = list(range(len(seeds)))  # the runs that ``model`` holds, in this order
         self.best = {name: value.clone() for name, value in model.state_dict().items()}
         if path is not None and path.exists():
             self._load()
@@ -192,20 +202,21 @@ class _State:
     def record(self, losses: list[float], seconds: float) -> None:
         """Early stopping: take in the validation losses of the epoch just ended."""
         self.seconds += seconds
-        self.curve.append(losses)
-        running = [value for value, stopped in zip(losses, self.stopped, strict=True) if not stopped]
-        if not all(map(math.isfinite, running)):
+        running = [
+            (position, run, losses[position]) for position, run in enumerate(self.present) if not self.stopped[run]
+        ]
+        for _, run, value in running:
+            self.curves[run].append(value)
+        if not all(math.isfinite(value) for _, _, value in running):
             raise FloatingPointError(f"the validation losses of epoch {self.epoch} are {losses}: training diverged")
         if self.schedule.patience is None or self.epoch < self.schedule.warmup_epochs:
             return
         current = self.model.state_dict()
-        for run, value in enumerate(losses):
-            if self.stopped[run]:
-                continue
+        for position, run, value in running:
             if value < self.best_loss[run]:
                 self.best_loss[run], self.best_epoch[run] = value, self.epoch
                 for name, best in self.best.items():
-                    best[run] = current[name][run]
+                    best[run] = current[name][position]
             elif self.epoch - max(self.best_epoch[run], self.schedule.warmup_epochs) >= self.schedule.patience:
                 self.stopped[run] = self.epoch
 
@@ -219,16 +230,33 @@ class _State:
         ends = [epoch + self.schedule.patience for epoch in best]
         return min(max(ends, default=self.epoch), self.schedule.max_epochs)
 
+    def shrink(self) -> None:
+        """Leave in model and optimiser the runs that go on; if none does, all that are there."""
+        going_on = [run for run in self.present if not self.stopped[run]]
+        if not going_on or going_on == self.present:
+            return
+        kept = [self.present.index(run) for run in going_on]
+        for parameter in self.model.parameters():
+            moments = self.optimiser.state[parameter]
+            moments |= {name: value[kept] for name, value in moments.items() if value.shape == parameter.shape}
+        self._hold({name: value[kept] for name, value in self.model.state_dict().items()})
+        self.present = going_on
+
+    def _hold(self, weights: dict[str, Tensor]) -> None:
+        """Put ``weights`` into the model, of however many runs they are."""
+        for name, value in self.model.state_dict(keep_vars=True).items():
+            value.data, value.grad = weights[name], None
+
     def finish(self) -> Fit:
         last = self.model.state_dict()
-        # Nothing was recorded without early stopping, or where training ended inside the warm-up.
+        # Nothing was recorded without early stopping, or where training ended inside the warm-up: no run has left.
         for run in (run for run, epoch in enumerate(self.best_epoch) if epoch == 0):
-            self.best_epoch[run], self.best_loss[run] = self.epoch, self.curve[-1][run]
+            self.best_epoch[run], self.best_loss[run] = self.epoch, self.curves[run][-1]
             for name, best in self.best.items():
                 best[run] = last[name][run]
-        self.model.load_state_dict(self.best)
+        self._hold(self.best)
         stopped = [epoch or self.epoch for epoch in self.stopped]
-        return Fit(self.best_epoch, self.best_loss, stopped, self.seconds, self.curve)
+        return Fit(self.best_epoch, self.best_loss, stopped, self.seconds, self.curves)
 
     def save(self) -> None:
         """Write the checkpoint whole or not at all."""
@@ -245,17 +273,18 @@ class _State:
         device = next(self.model.parameters()).device
         try:
             content = torch.load(self.path, map_location=device, weights_only=True)
-            same = content["identity"] == self.identity and _shapes(content["model"]) == _shapes(self.best)
+            same = content["identity"] == self.identity and _shapes(content["best"]) == _shapes(self.best)
+            scalars = {name: content[name] for name in self.SCALARS}
         except Exception:  # whatever torch makes of a damaged file: a checkpoint only saves time, so start anew
             return
         if not same:
             return  # left by another schedule or model: start anew
-        self.model.load_state_dict(content["model"])
+        self._hold(content["model"])
         own = {"param_groups": self.optimiser.state_dict()["param_groups"]}  # the file may be of another device
         self.optimiser.load_state_dict(content["optimiser"] | own)
         self.best = content["best"]
-        for name in self.SCALARS:
-            setattr(self, name, content[name])
+        for name, value in scalars.items():
+            setattr(self, name, value)
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -178,7 +178,9 @@ def test_a_graph_trains_to_the_loss_of_single_steps(name, monkeypatch, recwarn):
             return -evaluation.elbo(model, lambda index: data[index], len(data), generators)["ELBO"]
 
         schedule = Schedule(learning_rate=0.01, batch_size=15, warmup_epochs=2, max_epochs=10)
-        return torch.tensor(fit(model, seeds, schedule, len(data), loss, validate).validation_curve[-1])
+        return torch.tensor(
+            [curve[-1] for curve in fit(model, seeds, schedule, len(data), loss, validate).validation_curves]
+        )
 
     with_graph = train()
     assert not [w for w in recwarn if "CUDA graph" in str(w.message)]

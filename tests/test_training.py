@@ -35,7 +35,7 @@ def assert_same(model: VAE, fitted: Fit, other: VAE, expected: Fit):
     assert fitted.best_epoch == expected.best_epoch
     assert fitted.stopped_epoch == expected.stopped_epoch
     assert fitted.best_loss == expected.best_loss
-    assert fitted.validation_curve == expected.validation_curve
+    assert fitted.validation_curves == expected.validation_curves
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -43,28 +43,50 @@ def assert_same(model: VAE, fitted: Fit, other: VAE, expected: Fit):
 # Lockstep
 
 
-def assert_alone_as_together(name: str, seeds, schedule=BUMPY, validation=DATA) -> Fit:
+def assert_alone_as_together(name: str, seeds, schedule=BUMPY, validation=DATA, **options) -> Fit:
     # The random numbers are the same bit for bit, but the matrix product of several runs adds in another order than
     # that of one. In float64 that is at most 2e-14 after the steps taken here; in float32 it grows to 1e-3.
-    together, fitted = train(name, seeds, schedule, validation)
+    together, fitted = train(name, seeds, schedule, validation, **options)
     for run, seed in enumerate(seeds):
         alone, own = train(name, [seed], schedule, validation)
         assert fitted.best_epoch[run] == own.best_epoch[0]
         assert fitted.stopped_epoch[run] == own.stopped_epoch[0]
         assert fitted.best_loss[run] == pytest.approx(own.best_loss[0], rel=1e-9)
-        for losses, (expected,) in zip(fitted.validation_curve, own.validation_curve, strict=False):
-            assert losses[run] == pytest.approx(expected, rel=1e-9)
+        assert fitted.validation_curves[run] == pytest.approx(own.validation_curves[0], rel=1e-9)
         for ours, theirs in zip(together.parameters(), alone.parameters(), strict=True):
             torch.testing.assert_close(ours[run], theirs[0], rtol=1e-9, atol=1e-9)
     return fitted
 
 
+@pytest.mark.parametrize("shrink", [False, True])
 @pytest.mark.parametrize("name", ["e2", "s2", "s3"])  # S^2 is sampled by inversion, S^3 by rejection
-def test_lockstep_equals_one_by_one(name):
-    fitted = assert_alone_as_together(name, [5, 0, 11])
+def test_lockstep_equals_one_by_one(name, shrink):
+    fitted = assert_alone_as_together(name, [5, 0, 11], shrink=shrink)
     # What makes the comparison worth something: the runs stop at different epochs, one after its best epoch.
     assert len(set(fitted.stopped_epoch)) > 1 and len(set(fitted.best_epoch)) > 1
-    assert min(fitted.stopped_epoch) < len(fitted.validation_curve) == max(fitted.stopped_epoch) < BUMPY.max_epochs
+    assert [len(curve) for curve in fitted.validation_curves] == fitted.stopped_epoch
+    assert max(fitted.stopped_epoch) < BUMPY.max_epochs
+
+
+def test_with_shrink_the_steps_are_those_of_the_runs_that_go_on():
+    seeds, weights, seen = [5, 0, 11], [], []
+    model = VAE(space("s3"), DATA.shape[1], (8,), run_generators(seeds, INITIALISATION)).double()
+
+    def loss(index, weight, generators):
+        seen.append((model.runs, len(index), len(generators)))
+        return model.elbo_terms(DATA[index], generators)[1].mean(1)
+
+    def validate(generators):
+        weights.append(model.encoder[0].weight.detach().clone())
+        return curves[: len(generators), len(weights) - 1]
+
+    # The last run stops first, then the middle one.
+    curves = torch.tensor([[9.0, 8, 7, 6, 5, 4, 4, 4], [9, 8, 7, 6, 7, 7, 7, 7], [9, 8, 9, 9, 9, 9, 9, 9]])
+    fitted = fit(model, seeds, Schedule(batch_size=150, warmup_epochs=1, patience=2), 150, loss, validate, shrink=True)
+    assert fitted.stopped_epoch == [8, 6, 4] and fitted.best_epoch == [6, 4, 2]
+    assert seen == [(runs,) * 3 for runs in (3, 3, 3, 3, 2, 2, 1, 1)]
+    best = torch.stack([weights[5][0], weights[3][1], weights[1][2]])
+    assert torch.equal(model.encoder[0].weight, best) and model.runs == 3
 
 
 def test_lockstep_equals_one_by_one_whatever_the_batch():
@@ -75,7 +97,7 @@ def test_lockstep_equals_one_by_one_whatever_the_batch():
 
 def test_runs_of_different_seeds_differ_and_of_the_same_seed_agree():
     model, fitted = train("e2", [1, 2, 1], Schedule(batch_size=16, warmup_epochs=1, max_epochs=2))
-    losses = fitted.validation_curve[0]
+    losses = [curve[0] for curve in fitted.validation_curves]
     assert losses[0] == losses[2] != losses[1]
     weight = model.encoder[0].weight
     assert torch.equal(weight[0], weight[2]) and not torch.equal(weight[0], weight[1])
@@ -141,7 +163,7 @@ def test_early_stopping_counts_after_the_warmup_and_keeps_the_best_weights(curve
     assert run.fit.best_epoch == [best]
     assert run.fit.best_loss == [curve[best - 1]]
     assert run.fit.stopped_epoch == [stopped]
-    assert run.fit.validation_curve == [[value] for value in curve[:stopped]]
+    assert run.fit.validation_curves == [curve[:stopped]]
     assert torch.equal(run.model.weight, run.weights[best - 1])
     assert len({w.item() for w in run.weights}) == stopped  # every epoch left other weights
 
@@ -276,13 +298,29 @@ def interrupted(path, name="s3", seeds=(5, 0), **options) -> tuple[VAE, Fit, int
             assert path.exists()
 
 
+@pytest.mark.parametrize("shrink", [False, True])
 @pytest.mark.parametrize("name", ["e2", "s3"])
-def test_a_training_resumed_after_every_epoch_is_the_undisturbed_one(tmp_path, name):
-    expected = train(name, [5, 0])
-    model, fitted, interruptions = interrupted(tmp_path / "folder" / "it.ckpt", name)
-    assert interruptions == len(expected[1].validation_curve) > 5
+def test_a_training_resumed_after_every_epoch_is_the_undisturbed_one(tmp_path, name, shrink):
+    expected = train(name, [5, 0, 11], shrink=shrink)
+    model, fitted, interruptions = interrupted(tmp_path / "folder" / "it.ckpt", name, (5, 0, 11), shrink=shrink)
+    assert interruptions == max(expected[1].stopped_epoch) > min(expected[1].stopped_epoch)
     assert_same(model, fitted, *expected)
     assert [file.name for file in (tmp_path / "folder").iterdir()] == ["it.ckpt"]  # no temporary file is left
+
+
+def test_a_checkpoint_without_the_runs_that_stopped_is_resumed_where_no_run_leaves(tmp_path):
+    path = tmp_path / "it.ckpt"
+    expected = train("s3", [5, 0, 11], shrink=True)
+    present = [0, 1, 2]
+    while len(present) == 3:
+        with pytest.raises(OutOfTime):
+            train("s3", [5, 0, 11], checkpoint=path, deadline=time.monotonic() - 1, shrink=True)
+        present = torch.load(path, weights_only=True)["present"]
+    assert len(present) == 2
+    model, fitted = train("s3", [5, 0, 11], checkpoint=path)
+    assert fitted.best_epoch == expected[1].best_epoch and fitted.stopped_epoch == expected[1].stopped_epoch
+    for ours, theirs in zip(model.parameters(), expected[0].parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_a_checkpoint_of_a_cpu_leaves_the_optimiser_of_a_gpu_as_it_is(tmp_path):

@@ -129,9 +129,8 @@ def run_cells(job: Job) -> list[Outcome]:
             "best_epoch": fitted.best_epoch[run],
             "stopped_epoch": fitted.stopped_epoch[run],
         }
-        curve = [losses[run] for losses in fitted.validation_curve[: fitted.stopped_epoch[run]]]
         arrays = {
-            "validation_curve": np.array(curve, np.float32),
+            "validation_curve": np.array(fitted.validation_curves[run], np.float32),
             "confusion": _confusion(images.test_labels, predicted[run], model.classes),
         }
         if seed == 0:

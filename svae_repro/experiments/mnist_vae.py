@@ -123,7 +123,16 @@ def train_model(job: Job, latent: Space) -> tuple[VAE, Fit]:
         return -evaluation.elbo(model, lambda i: validation.batch(i, generators), len(validation), generators)["ELBO"]
 
     return model, fit(
-        model, job.seeds, settings.schedule, len(train), loss, validate, job.checkpoint, job.deadline, job.report
+        model,
+        job.seeds,
+        settings.schedule,
+        len(train),
+        loss,
+        validate,
+        job.checkpoint,
+        job.deadline,
+        job.report,
+        shrink=True,
     )
 
 
@@ -159,8 +168,7 @@ def score(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
         metrics["knn"] = _knn(settings, images, model.space.of_run(run), modes["train"][run], modes["test"][run], seed)
         metrics["best_epoch"], metrics["stopped_epoch"] = fitted.best_epoch[run], fitted.stopped_epoch[run]
         metrics["validation_loss"] = fitted.best_loss[run]
-        curve = [losses[run] for losses in fitted.validation_curve[: fitted.stopped_epoch[run]]]
-        arrays = {"validation_curve": np.array(curve, np.float32)}
+        arrays = {"validation_curve": np.array(fitted.validation_curves[run], np.float32)}
         if seed == 0:
             arrays |= _figure_arrays(model, run, images, modes["test"][run])
         outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(seeds)))

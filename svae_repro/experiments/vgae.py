@@ -209,7 +209,7 @@ def ranking(scores: Tensor) -> dict[str, float]:
 
 
 def _curve(fitted: Fit, run: int) -> dict[str, np.ndarray]:
-    return {"validation_curve": np.array([losses[run] for losses in fitted.validation_curve], np.float32)}
+    return {"validation_curve": np.array(fitted.validation_curves[run], np.float32)}
 
 
 def _search(outcomes: list[Outcome]) -> Outcome:

@@ -62,7 +62,7 @@ def run_cells(job: Job) -> list[Outcome]:
     quantiles = vmf_training.concentrations(mnist_vae.test_posterior(job, model))
     return [
         Outcome({"concentration": q, "validation_loss": loss}, training_seconds=fitted.seconds / len(job.seeds))
-        for q, loss in zip(quantiles.tolist(), fitted.validation_curve[-1], strict=True)
+        for q, (*_, loss) in zip(quantiles.tolist(), fitted.validation_curves, strict=True)
     ]
 
 
