@@ -1,7 +1,10 @@
 """From tests to words: the level of every t-test of the study, the verdict on a claim, one word for several."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
+from scipy import stats
 
 SIGNIFICANCE = 0.01  # the paper's: p < 0.01 for bold type
 
@@ -27,3 +30,32 @@ def overall(words: Iterable[str]) -> str:
     if len(words) == 1:
         return words.pop()
     return "open" if "open" in words else "not shown" if words <= {"no", "not shown"} else "partly"
+
+
+def compared_in_pairs(gaps: Mapping[str, np.ndarray], reach: bool = False) -> tuple[str, str]:
+    """Whether the first of two models is better than the second, in every comparison; the numbers behind the word.
+
+    ``gaps`` has for each comparison the differences of a score, those of runs of one seed. Paired t-tests; the level
+    is shared among them. "yes": every test says so; "partly": some do. If none does, "no": one says the contrary, or
+    all the means point the other way; "not shown": otherwise. ``reach`` asks only that the mean is not lower: "yes";
+    "no": a test says that it is; "not shown": lower, and no test says so. "open" while a comparison has less than two
+    pairs.
+    """
+    confirmed, contradicted, ahead, numbers = 0, 0, 0, []
+    for comparison, values in gaps.items():
+        if len(values) < 2:
+            continue
+        p = stats.ttest_1samp(values, 0).pvalue
+        found = p < SIGNIFICANCE / len(gaps)
+        mean = values.mean()
+        ahead += mean > 0
+        confirmed += mean >= 0 if reach else found and mean > 0
+        contradicted += found and mean < 0
+        numbers.append(f"{comparison} {mean:+.2f} ± {values.std(ddof=1):.2f} (n={len(values)}, p={p:.1g})")
+    if len(numbers) < max(1, len(gaps)):
+        return "open", "; ".join(numbers) or "fewer than two pairs of runs"
+    if confirmed:
+        word = "yes" if confirmed == len(gaps) else "partly"
+    else:
+        word = "no" if contradicted or not (ahead or reach) else "not shown"
+    return word, "; ".join(numbers)

@@ -17,6 +17,7 @@ NAMES = (
     "mnist_vae",
     "mnist_warmup",
     "m1m2",
+    "m1m2_style",
     "vgae",
     "vmf_checks",
     "vmf_barrier",

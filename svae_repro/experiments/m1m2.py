@@ -20,7 +20,7 @@ The paper leaves open, and we choose:
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from ..data.mnist import Images, Pixels, load_mnist
 from ..distributions.noise import draw
 from ..models import M1M2
 from ..models.m1m2 import marginal_bound
-from ..spaces import space
+from ..spaces import Space, space
 from ..store import Outcome
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Fit, Schedule, fit, run_generators
@@ -82,6 +82,8 @@ PRESETS = {
     ),
 }
 
+Run = tuple[int, float]  # seed, alpha
+
 TOPOLOGIES = {"N+N": "ee", "S+S": "ss", "S+N": "se"}  # letters of the spaces of z1 and z2
 TABLES = {"table3": (["method", "dim_z1", "dim_z2", "metric"], ("accuracy",))}
 
@@ -103,15 +105,26 @@ def configurations(settings: Settings) -> list[dict]:
 
 def run_cells(job: Job) -> list[Outcome]:
     """Choose alpha, then train and score the seeds of one configuration in lockstep."""
-    settings: Settings = job.settings
-    images: Images = job.data
-    train, validation, test = (
-        Pixels(split, settings.binarisation, job.device) for split in (images.train, images.validation, images.test)
-    )
-    pilot = _pilot(job, train, validation)
+    pilot = _pilot(job)
     runs = [(seed, max(pilot[seed], key=pilot[seed].get)) for seed in job.seeds]
+    model, fitted = train_model(job, latent_spaces(job), runs, job.settings.schedule)
+    outcomes = score(job, model, fitted, runs)
+    for seed, outcome in zip(job.seeds, outcomes, strict=True):
+        outcome.metrics["pilot_accuracy"] = {str(candidate): share for candidate, share in pilot[seed].items()}
+    return outcomes
 
-    model, fitted = _train(job, runs, settings.schedule, train, validation)
+
+def latent_spaces(job: Job) -> tuple[Space, Space]:
+    """The spaces of z1 and z2."""
+    c = job.configuration
+    first, second = TOPOLOGIES[c["topology"]]
+    return space(f"{first}{c['dim_z1']}"), space(f"{second}{c['dim_z2']}")
+
+
+def score(job: Job, model: M1M2, fitted: Fit, runs: Sequence[Run]) -> list[Outcome]:
+    """The numbers of Table 3 and what the figures show, for each run of a trained model."""
+    images: Images = job.data
+    validation, test = (_pixels(job, split) for split in (images.validation, images.test))
     on_validation = accuracy(model, validation, images.validation_labels, runs)
     generators = run_generators(job.seeds, EVALUATION, device=job.device)
     predicted = predict(model, test, generators)
@@ -123,7 +136,6 @@ def run_cells(job: Job) -> list[Outcome]:
             "accuracy": (predicted[run] == images.test_labels).double().mean().item(),
             "validation_accuracy": on_validation[run],
             "alpha": alpha,
-            "pilot_accuracy": {str(candidate): share for candidate, share in pilot[seed].items()},
             "bound": bound[run],
             "style_KL": style_kl[run],
             "best_epoch": fitted.best_epoch[run],
@@ -139,7 +151,11 @@ def run_cells(job: Job) -> list[Outcome]:
     return outcomes
 
 
-def _pilot(job: Job, train: Pixels, validation: Pixels) -> dict[int, dict[float, float | None]]:
+def _pixels(job: Job, split: torch.Tensor) -> Pixels:
+    return Pixels(split, job.settings.binarisation, job.device)
+
+
+def _pilot(job: Job) -> dict[int, dict[float, float | None]]:
     """Accuracy on the validation images with each alpha after a short training, by seed.
 
     In every random number it is the beginning of the training that follows. With a single alpha there is nothing to
@@ -150,8 +166,9 @@ def _pilot(job: Job, train: Pixels, validation: Pixels) -> dict[int, dict[float,
         return {seed: dict.fromkeys(settings.alphas) for seed in job.seeds}
     runs = list(itertools.product(job.seeds, settings.alphas))
     schedule = replace(settings.schedule, patience=None, max_epochs=settings.pilot_epochs)
-    model, _ = _train(replace(job, checkpoint=_pilot_checkpoint(job)), runs, schedule, train, validation)
-    shares = dict(zip(runs, accuracy(model, validation, job.data.validation_labels, runs), strict=True))
+    model, _ = train_model(replace(job, checkpoint=_pilot_checkpoint(job)), latent_spaces(job), runs, schedule)
+    shares = accuracy(model, _pixels(job, job.data.validation), job.data.validation_labels, runs)
+    shares = dict(zip(runs, shares, strict=True))
     return {seed: {alpha: shares[seed, alpha] for alpha in settings.alphas} for seed in job.seeds}
 
 
@@ -160,17 +177,12 @@ def _pilot_checkpoint(job: Job) -> Path | None:
     return None if job.checkpoint is None else job.checkpoint.with_suffix(".pilot")
 
 
-def _train(
-    job: Job, runs: list[tuple[int, float]], schedule: Schedule, train: Pixels, validation: Pixels
-) -> tuple[M1M2, Fit]:
-    """Train one model for every seed and alpha of ``runs``."""
+def train_model(job: Job, latent: tuple[Space, Space], runs: Sequence[Run], schedule: Schedule) -> tuple[M1M2, Fit]:
+    """Train one model for every seed and alpha of ``runs``, with z1 and z2 in the ``latent`` spaces."""
     settings: Settings = job.settings
+    train, validation = (_pixels(job, split) for split in (job.data.train, job.data.validation))
     seeds = [seed for seed, _ in runs]
     alphas = torch.tensor([alpha for _, alpha in runs], device=job.device)
-    space_z1, space_z2 = (
-        space(f"{letter}{job.configuration[dim]}")
-        for letter, dim in zip(TOPOLOGIES[job.configuration["topology"]], ("dim_z1", "dim_z2"), strict=True)
-    )
     every_label = job.data.train_labels
     # The same labelled images whatever the topology, the dimensions and alpha
     labelled = torch.stack(
@@ -180,7 +192,7 @@ def _train(
     labelled = labelled.to(job.device)
     initial = run_generators(seeds, INITIALISATION)
     features, classes = job.data.train.shape[1], len(every_label.unique())
-    model = M1M2(space_z1, space_z2, features, classes, settings.hidden, initial).to(job.device)
+    model = M1M2(*latent, features, classes, settings.hidden, initial).to(job.device)
 
     def loss(index, weight, generators):
         chosen = draw(torch.rand, (len(runs), settings.labelled_batch), generators, index.device)
@@ -223,7 +235,7 @@ def predict(model: M1M2, pixels: Pixels, generators) -> torch.Tensor:
     return torch.cat([model.classify(x).argmax(-1) for x in _batches(model, pixels, generators)], dim=1).cpu()
 
 
-def accuracy(model: M1M2, pixels: Pixels, labels: torch.Tensor, runs: list[tuple[int, float]]) -> list[float]:
+def accuracy(model: M1M2, pixels: Pixels, labels: torch.Tensor, runs: Sequence[Run]) -> list[float]:
     """Share of the images of a split that are classified correctly, for each run (seed, alpha)."""
     generators = run_generators([seed for seed, _ in runs], EVALUATION, device=model.device)
     return (predict(model, pixels, generators) == labels).double().mean(1).tolist()

@@ -19,7 +19,7 @@ from ..models import VAE
 from ..spaces import Product, Space, space
 from ..store import Outcome, Results
 from ..study import Job
-from ..verdicts import SIGNIFICANCE
+from ..verdicts import compared_in_pairs
 
 Model = tuple[str, str]  # space, "fixed" or "learned"
 
@@ -165,29 +165,9 @@ def markdown(results: Results, heading: str, score: Callable[[dict], float]) -> 
 
 
 def judge(results: Results, pairs: Sequence[tuple[Model, Model]], reach: bool = False) -> tuple[str, str]:
-    """Whether the first model of every pair is better by the LL than the second, in one word; the numbers behind it.
-
-    Paired t-tests; the level of 0.01 is shared among them. "yes": every test says so; "partly": some do. If none does,
-    "no": one says the contrary, or all the means point the other way; "not shown": otherwise. ``reach`` asks only that
-    the mean is not lower: "yes"; "no": a test says that it is; "not shown": lower, and no test says so. "open" while a
-    pair has less than two runs.
-    """
-    confirmed, contradicted, ahead, numbers = 0, 0, 0, []
-    for first, second in pairs:
-        gaps = differences(results, first, second)
-        if len(gaps) < 2:
-            continue
-        p = stats.ttest_1samp(gaps, 0).pvalue
-        found = p < SIGNIFICANCE / len(pairs)
-        ahead += gaps.mean() > 0
-        confirmed += gaps.mean() >= 0 if reach else found and gaps.mean() > 0
-        contradicted += found and gaps.mean() < 0
-        spread = f"{gaps.mean():+.2f} ± {gaps.std(ddof=1):.2f} (n={len(gaps)}, p={p:.1g})"
-        numbers.append(f"{model_title(first)} − {model_title(second)} {spread}")
-    if len(numbers) < max(1, len(pairs)):
-        return "open", "; ".join(numbers) or "fewer than two pairs of runs"
-    if confirmed:
-        word = "yes" if confirmed == len(pairs) else "partly"
-    else:
-        word = "no" if contradicted or not (ahead or reach) else "not shown"
-    return word, "LL in nats: " + "; ".join(numbers)
+    """Whether the first model of every pair is better by the LL than the second: `compared_in_pairs`."""
+    gaps = {
+        f"{model_title(first)} − {model_title(second)}": differences(results, first, second) for first, second in pairs
+    }
+    word, numbers = compared_in_pairs(gaps, reach)
+    return word, numbers if word == "open" else "LL in nats: " + numbers

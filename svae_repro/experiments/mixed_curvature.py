@@ -108,7 +108,7 @@ CLAIMS = (
 
 
 def claims(results: Results) -> list[tuple[str, str, str]]:
-    """(claim, verdict, numbers) on the LL, by the rule of `mixed.judge`."""
+    """(claim, verdict, numbers) on the LL, by the rule of `verdicts.compared_in_pairs`."""
     settings = PRESETS[results.preset]
     spheres = [(name, "fixed") for name in PRODUCTS[40] if name in settings.spaces]
     likelihoods = {model: [m["LL"] for m in mixed.metrics_of(results, model)] for model in spheres}

@@ -132,7 +132,7 @@ CLAIMS = (
 
 
 def claims(results: Results) -> list[tuple[str, str, str]]:
-    """(claim, verdict, numbers) on the LL, by the rule of `mixed.judge`."""
+    """(claim, verdict, numbers) on the LL, by the rule of `verdicts.compared_in_pairs`."""
     settings, results = PRESETS[results.preset], best(results)
 
     def fixed(firsts: list[str], seconds: list[str]) -> list[tuple[mixed.Model, mixed.Model]]:

@@ -65,8 +65,10 @@ def test_a_cell_has_its_metrics_and_arrays(topology):
 
 def test_a_single_alpha_needs_no_pilot(monkeypatch):
     trained = []
-    original = m1m2._train
-    monkeypatch.setattr(m1m2, "_train", lambda job, runs, *rest: trained.append(runs) or original(job, runs, *rest))
+    original = m1m2.train_model
+    monkeypatch.setattr(
+        m1m2, "train_model", lambda job, latent, runs, _: trained.append(runs) or original(job, latent, runs, _)
+    )
     (outcome,) = outcomes([4], settings=replace(TINY, alphas=(0.5,)))
     assert trained == [[(4, 0.5)]]
     assert outcome.metrics["alpha"] == 0.5 and outcome.metrics["pilot_accuracy"] == {"0.5": None}
@@ -74,8 +76,10 @@ def test_a_single_alpha_needs_no_pilot(monkeypatch):
 
 def test_the_best_alpha_of_the_pilot_is_kept_for_each_seed(monkeypatch):
     trained = []
-    original = m1m2._train
-    monkeypatch.setattr(m1m2, "_train", lambda job, runs, *rest: trained.append(runs) or original(job, runs, *rest))
+    original = m1m2.train_model
+    monkeypatch.setattr(
+        m1m2, "train_model", lambda job, latent, runs, _: trained.append(runs) or original(job, latent, runs, _)
+    )
     shares = {(4, 0.1): 0.2, (4, 1.0): 0.3, (7, 0.1): 0.6, (7, 1.0): 0.5}
     monkeypatch.setattr(m1m2, "accuracy", lambda model, pixels, labels, runs: [shares[run] for run in runs])
     outcomes([4, 7])
