@@ -83,7 +83,7 @@ def test_the_claims_are_tested_in_pairs():
     assert numbers.startswith("accuracy in points: S¹⁰ + ℝ¹⁰ − (S¹⁰ + S¹⁰) +6.04 ± 0.11 (n=5")
     accuracies["N+S"] = above(5)[::-1]  # in pairs anything between -4 and 4
     assert [word for _, word, _ in claims(results(accuracies))] == ["partly", "yes", "no"]
-    accuracies |= {"S+P": above(6), "S+N": above(0)}
+    accuracies |= {"S+P": [*(value + 6 for value in level[:4]), 100.2], "S+N": above(0)}
     assert [word for _, word, _ in claims(results(accuracies))] == ["not shown", "yes", "yes"]
 
 
