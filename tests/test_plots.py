@@ -300,6 +300,24 @@ def test_the_warm_up_is_judged_in_published_standard_deviations():
     plt.close(figure)
 
 
+def test_styles_have_a_line_for_each_seed_and_a_bar_for_each_mean():
+    accuracies = {("s10", "e10"): [0.9, 0.94], ("s10", "s10"): [0.8]}  # the second model lacks a seed
+    cells = [
+        {"configuration": {"d": 10, "z1": z1, "z2": z2}, "seed": s, "metrics": {"accuracy": value, "style_KL": 3.0 + s}}
+        for (z1, z2), values in accuracies.items()
+        for s, value in enumerate(values)
+    ]
+    figure = plots.styles(results(cells=cells))
+    left, right = figure.axes
+    np.testing.assert_allclose([line.get_ydata() for line in left.lines], [[90, 80], [94, np.nan]])
+    np.testing.assert_allclose([line.get_ydata() for line in right.lines], [[3, 3], [4, np.nan]])
+    assert [bar.get_segments()[0][0][1] for bar in left.collections] == pytest.approx([92, 80])
+    assert [text.get_text() for text in left.get_xticklabels()] == ["S¹⁰ + ℝ¹⁰", "S¹⁰ + S¹⁰"]
+    assert len({line.get_marker() for line in left.lines}) == 2  # not by colour alone
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seed 0", "seed 1"]
+    plt.close(figure)
+
+
 def test_names_of_the_priors_rings_keep_clear_of_the_large_digits():
     points = np.random.default_rng(0).normal(size=(600, 2)) * 0.05
     below = points + np.array([[0, -1.3], [0, 0.5], [0.4, 0]])[np.arange(600) % 3]  # one where the name would stand

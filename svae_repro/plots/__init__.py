@@ -32,7 +32,7 @@ from .hyperbolic import (
     wrapped_normal_density,
     wrapped_normal_steps,
 )
-from .m1m2 import analogies, analogy_grid, confusions, semi_supervised_accuracy, semi_supervised_curves
+from .m1m2 import analogies, analogy_grid, confusions, semi_supervised_accuracy, semi_supervised_curves, styles
 from .mixed import mixed_factors, mixed_gaps
 from .mnist import (
     image_grid,
@@ -127,6 +127,7 @@ __all__ = [
     "sphere_pairs",
     "sphere_scatter_page",
     "stored",
+    "styles",
     "surface_area",
     "tangent_spaces",
     "training_effect",

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..experiments.m1m2_style import model_title
 from ..store import Results
 from .common import Found
 from .mnist import every_label
@@ -18,6 +19,7 @@ TOPOLOGY_STYLES = {
     "S+S": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
     "S+N": {"color": "#009E73", "marker": "^", "linestyle": "-."},
 }
+SEED_MARKERS = "osD^v"
 GAP = 6  # white pixels between an original and its variations
 
 
@@ -115,6 +117,32 @@ def semi_supervised_curves(results: Results, warmup: int) -> Figure:
         axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("negative bound in nats")
     panels[0, 0].legend(*every_label(panels[0, :1]))
+    return figure
+
+
+def styles(results: Results) -> Figure:
+    """Test accuracy and KL divergence of z2 by model, a line for each seed; bars are means. At least one run."""
+    configurations = list(
+        {tuple(cell["configuration"].items()): cell["configuration"] for cell in results.cells}.values()
+    )
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure.suptitle("M1+M2 with other styles, after the first epochs")
+    places = range(len(configurations))
+    names = [model_title((c["z1"], c["z2"])) for c in configurations]
+    scores = (("accuracy", 100, "test accuracy (%)"), ("style_KL", 1, "KL of z2 in nats"))
+    for axes, (score, unit, label) in zip(panels, scores, strict=True):
+        by_model = [
+            {cell["seed"]: unit * cell["metrics"][score] for cell in results.where(**c)} for c in configurations
+        ]
+        for place, values in zip(places, by_model, strict=True):
+            axes.hlines(np.mean(list(values.values())), place - 0.3, place + 0.3, color="black", linewidth=2)
+        for seed in sorted(set().union(*by_model)):
+            values = [of_model.get(seed, np.nan) for of_model in by_model]
+            look = {"color": f"C{seed}", "marker": SEED_MARKERS[seed % len(SEED_MARKERS)], "linewidth": 0.8}
+            axes.plot(places, values, **look, alpha=0.8, label=f"seed {seed}")
+        axes.set(ylabel=label, xlabel="z1 + z2", xticks=places, xticklabels=names)
+        axes.grid(axis="y", alpha=0.3)
+    figure.legend(*every_label(panels), fontsize=8, loc="outside right upper")
     return figure
 
 
