@@ -41,8 +41,8 @@ PRESETS = {
     "quick": Settings(
         dims=(10,),
         seeds=1,
-        schedule=Schedule(batch_size=100, warmup_epochs=3, patience=None, max_epochs=5),
-        train_size=5000,
+        schedule=Schedule(batch_size=100, warmup_epochs=2, patience=None, max_epochs=4),
+        train_size=3000,
         validation_size=500,
         test_size=1000,
     ),
