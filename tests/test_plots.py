@@ -329,6 +329,15 @@ def test_names_of_the_priors_rings_keep_clear_of_the_large_digits():
     plt.close(figure)
 
 
+def test_names_of_the_priors_rings_keep_clear_of_each_other():
+    points = np.random.default_rng(0).normal(size=(600, 2)) * 0.05
+    below = points + np.array([[-2, 0], [2, -2], [0, -2]])[np.arange(600) % 3]  # the most room for both is above
+    figure = plots.latent_spaces([({"d": 2, "space": "e"}, {"latent": below, "labels": np.arange(600) % 3})])
+    inner, outer = (t.get_position() for t in figure.axes[0].texts if "prior" in t.get_text())
+    assert abs(outer[0] - inner[0]) > 2  # names are as wide
+    plt.close(figure)
+
+
 @pytest.mark.parametrize("letters", ["e", "s", "es"])
 def test_latent_spaces_have_a_panel_for_each_model_that_is_there(home, rng, letters):
     figure = plots.latent_spaces([latent(rng, letter) for letter in letters])

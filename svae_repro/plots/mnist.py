@@ -167,18 +167,20 @@ def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, apart: float) -
 def _prior_rings(axes: Axes, place: Callable[[float], float], digits: np.ndarray) -> None:
     """Rings that hold shares of the prior, a standard normal in geodesic radius, drawn at ``place`` of their radius.
 
-    Their names stand where the large ``digits`` [K, 2] leave most room.
+    Their names stand where the large ``digits`` [K, 2], and the name before, leave most room.
     """
+    taken = digits
     angle = np.linspace(0, 2 * math.pi, 200)
     halo = [patheffects.withStroke(linewidth=2, foreground="white")]
     for mass in (0.5, 0.95):
         radius = place(math.sqrt(-2 * math.log(1 - mass)))
         axes.plot(radius * np.cos(angle), radius * np.sin(angle), color="black", linewidth=1, linestyle="--")
-        around = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None] - digits  # [200, K, 2]
+        around = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None] - taken  # [200, K, 2]
         free = np.hypot(around[..., 0] / 3, around[..., 1]).min(1).argmax()  # a name is wider than it is high
         name = f"{mass:.0%} of the prior"
         x, y = radius * np.cos(angle[free]), radius * np.sin(angle[free])
         axes.text(x, y, name, fontsize=8, ha="center", va="center", path_effects=halo)
+        taken = np.vstack([taken, [x, y]])
 
 
 def draw_digits(axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, centres: dict) -> None:
