@@ -65,9 +65,9 @@ def fits(monkeypatch):
     """Every training: its model, schedule, loss and validation."""
     seen = []
 
-    def spy(model, seeds, schedule, size, loss, validate, *rest):
+    def spy(model, seeds, schedule, size, loss, validate, *rest, **options):
         seen.append({"model": model, "schedule": schedule, "loss": loss, "validate": validate})
-        return fit(model, seeds, schedule, size, loss, validate, *rest)
+        return fit(model, seeds, schedule, size, loss, validate, *rest, **options)
 
     for module in (mnist_vae, blog, blog_qm9, m1m2, vgae, circle):
         monkeypatch.setattr(module, "fit", spy)
@@ -371,9 +371,13 @@ def test_each_seed_has_its_own_split(monkeypatch):
 )
 def test_models_are_trained_over_the_law_named_and_reported_by_it(estimator, family, monkeypatch):
     trained, scored, likelihoods = [], [], mnist_vae.likelihoods
-    monkeypatch.setattr(mnist_vae, "fit", lambda model, *rest: trained.append(model.space.family) or fit(model, *rest))
+    monkeypatch.setattr(
+        mnist_vae,
+        "fit",
+        lambda model, *rest, **options: trained.append(model.space.family) or fit(model, *rest, **options),
+    )
 
-    def spy(job, model, *rest):
+    def spy(job, model, *rest, **options):
         scored.append(model.space.family)
         return likelihoods(job, model, *rest)
 
