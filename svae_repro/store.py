@@ -56,6 +56,13 @@ class Results:
         """Cells whose configuration agrees with every condition, in order of seed."""
         return [c for c in self.cells if all(c["configuration"].get(k) == v for k, v in condition.items())]
 
+    def differences(self, metric: str, first: dict, second: dict) -> np.ndarray:
+        """``metric`` of the cells that meet one condition less that of another's, for the seeds that both have."""
+        ours, theirs = (
+            {cell["seed"]: cell["metrics"][metric] for cell in self.where(**condition)} for condition in (first, second)
+        )
+        return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+
     def arrays(self, seed: int = 0, **condition) -> dict[str, np.ndarray] | None:
         """Arrays of the one cell with that seed and configuration; None if the cell or its file of arrays is missing.
 

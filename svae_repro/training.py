@@ -63,6 +63,10 @@ class Fit:
     seconds: float
     validation_curves: list[list[float]]  # of each run, up to the epoch where it stopped
 
+    def arrays(self, run: int) -> dict[str, np.ndarray]:
+        """What a cell stores of a run's training."""
+        return {"validation_curve": np.array(self.validation_curves[run], np.float32)}
+
 
 class OutOfTime(Exception):
     """The deadline came before the training ended; its state is in the checkpoint."""
@@ -273,8 +277,10 @@ class _State:
         device = next(self.model.parameters()).device
         try:
             content = torch.load(self.path, map_location=device, weights_only=True)
-            same = content["identity"] == self.identity and _shapes(content["best"]) == _shapes(self.best)
             scalars = {name: content[name] for name in self.SCALARS}
+            present = {name: value[scalars["present"]] for name, value in self.best.items()}
+            shapes = [_shapes(content["best"]), _shapes(content["model"])]
+            same = content["identity"] == self.identity and shapes == [_shapes(self.best), _shapes(present)]
         except Exception:  # whatever torch makes of a damaged file: a checkpoint only saves time, so start anew
             return
         if not same:

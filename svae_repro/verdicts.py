@@ -32,10 +32,10 @@ def overall(words: Iterable[str]) -> str:
     return "open" if "open" in words else "not shown" if words <= {"no", "not shown"} else "partly"
 
 
-def compared_in_pairs(gaps: Mapping[str, np.ndarray], reach: bool = False) -> tuple[str, str]:
+def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, reach: bool = False) -> tuple[str, str]:
     """Whether the first of two models is better than the second, in every comparison; the numbers behind the word.
 
-    ``gaps`` has for each comparison the differences of a score, those of runs of one seed. Paired t-tests; the level
+    ``gaps`` has the differences of a ``score`` for each comparison, by seed. Paired t-tests; the level
     is shared among them. "yes": every test says so; "partly": some do. If none does, "no": one says the contrary, or
     all the means point the other way; "not shown": otherwise. ``reach`` asks only that the mean is not lower: "yes";
     "no": a test says that it is; "not shown": lower, and no test says so. "open" while a comparison has less than two
@@ -58,4 +58,4 @@ def compared_in_pairs(gaps: Mapping[str, np.ndarray], reach: bool = False) -> tu
         word = "yes" if confirmed == len(gaps) else "partly"
     else:
         word = "no" if contradicted or not (ahead or reach) else "not shown"
-    return word, "; ".join(numbers)
+    return word, f"{score}: {'; '.join(numbers)}"

@@ -149,7 +149,7 @@ def outcomes(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
         errors, arrays = score(data.test, predicted[run])
         metrics |= errors | {"constant_error": constant, "validation_loss": fitted.best_loss[run]}
         metrics |= {"best_epoch": fitted.best_epoch[run], "stopped_epoch": fitted.stopped_epoch[run]}
-        arrays["validation_curve"] = np.array(fitted.validation_curves[run], np.float32)
+        arrays |= fitted.arrays(run)
         if seed == 0:
             arrays |= _figure_arrays(data, predicted[run])
         found.append(Outcome(metrics, arrays, fitted.seconds / len(job.seeds)))

@@ -141,10 +141,7 @@ def score(job: Job, model: M1M2, fitted: Fit, runs: Sequence[Run]) -> list[Outco
             "best_epoch": fitted.best_epoch[run],
             "stopped_epoch": fitted.stopped_epoch[run],
         }
-        arrays = {
-            "validation_curve": np.array(fitted.validation_curves[run], np.float32),
-            "confusion": _confusion(images.test_labels, predicted[run], model.classes),
-        }
+        arrays = fitted.arrays(run) | {"confusion": _confusion(images.test_labels, predicted[run], model.classes)}
         if seed == 0:
             arrays |= _analogies(model, run, images, test)
         outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(runs)))

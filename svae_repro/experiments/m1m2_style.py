@@ -7,50 +7,31 @@ styles: normal, one vMF, and a product of vMFs on spheres S^2, which has the dim
 concentrations. alpha is 1, which every cell of Table 3 chose so far.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from ..spaces import space
 from ..store import Outcome, Results
 from ..study import Job
-from ..training import Schedule
 from ..verdicts import compared_in_pairs
 from . import m1m2
+from .m1m2 import Settings
 from .mixed import title
 
-ALPHA = 1.0
 
-
-@dataclass(frozen=True)
-class Settings(m1m2.Settings):
-    alphas: tuple[float, ...] = (ALPHA,)
+def _beginning(settings: Settings, epochs: int, warmup: int, **changes) -> Settings:
+    """The first epochs of these trainings, with alpha 1."""
+    schedule = replace(settings.schedule, warmup_epochs=warmup, patience=None, max_epochs=epochs)
+    return replace(settings, schedule=schedule, alphas=(1.0,), **changes)
 
 
 PRESETS = {
-    "smoke": Settings(
-        dims=(4,),
-        seeds=1,
-        schedule=Schedule(batch_size=100, warmup_epochs=1, patience=None, max_epochs=2),
-        hidden=(32,),
-        labels=50,
-        train_size=1000,
-        validation_size=200,
-        test_size=200,
+    "smoke": _beginning(m1m2.PRESETS["smoke"], 2, warmup=1, dims=(4,)),
+    "quick": _beginning(
+        m1m2.PRESETS["quick"], 4, warmup=2, dims=(10,), train_size=3000, validation_size=500, test_size=1000
     ),
-    "quick": Settings(
-        dims=(10,),
-        seeds=1,
-        schedule=Schedule(batch_size=100, warmup_epochs=2, patience=None, max_epochs=4),
-        train_size=3000,
-        validation_size=500,
-        test_size=1000,
-    ),
-    "paper": Settings(
-        dims=(10,),
-        seeds=5,
-        schedule=Schedule(batch_size=100, warmup_epochs=12, patience=None, max_epochs=20),
-    ),
+    "paper": _beginning(m1m2.PRESETS["paper"], 20, warmup=12, dims=(10,)),
 }
 
 TITLE = "The style of Table 3"
@@ -83,7 +64,8 @@ def configurations(settings: Settings) -> list[dict]:
 def run_cells(job: Job) -> list[Outcome]:
     """Train and score the seeds of one configuration in lockstep."""
     latent = space(job.configuration["z1"]), space(job.configuration["z2"])
-    runs = [(seed, ALPHA) for seed in job.seeds]
+    (alpha,) = job.settings.alphas
+    runs = [(seed, alpha) for seed in job.seeds]
     outcomes = m1m2.score(job, *m1m2.train_model(job, latent, runs, job.settings.schedule), runs)
     for outcome in outcomes:
         outcome.arrays = {}
@@ -92,11 +74,7 @@ def run_cells(job: Job) -> list[Outcome]:
 
 def differences(results: Results, first: Model, second: Model) -> np.ndarray:
     """Test accuracy of one model less that of another in points, for the seeds that both have: same labelled set."""
-    ours, theirs = (
-        {cell["seed"]: 100 * cell["metrics"]["accuracy"] for cell in results.where(z1=z1, z2=z2)}
-        for z1, z2 in (first, second)
-    )
-    return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+    return 100 * results.differences("accuracy", *({"z1": z1, "z2": z2} for z1, z2 in (first, second)))
 
 
 CLAIMS = (
@@ -117,6 +95,5 @@ def claims(results: Results) -> list[tuple[str, str, str]]:
             f"{model_title(named[a])} − ({model_title(named[b])})": differences(results, named[a], named[b])
             for a, b in of_claim
         }
-        word, numbers = compared_in_pairs(gaps, reach=claim == CLAIMS[-1])
-        found.append((claim, word, numbers if word == "open" else "accuracy in points: " + numbers))
+        found.append((claim, *compared_in_pairs(gaps, "accuracy in points", reach=claim == CLAIMS[-1])))
     return found

@@ -108,11 +108,7 @@ def metrics_of(results: Results, model: Model) -> list[dict]:
 
 def differences(results: Results, first: Model, second: Model) -> np.ndarray:
     """LL of one model less that of another, for the seeds that both have."""
-    ours, theirs = (
-        {cell["seed"]: cell["metrics"]["LL"] for cell in results.where(space=name, curvature=curvature)}
-        for name, curvature in (first, second)
-    )
-    return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+    return results.differences("LL", *({"space": name, "curvature": curvature} for name, curvature in (first, second)))
 
 
 def dimensions(results: Results) -> list[int]:
@@ -169,5 +165,4 @@ def judge(results: Results, pairs: Sequence[tuple[Model, Model]], reach: bool = 
     gaps = {
         f"{model_title(first)} − {model_title(second)}": differences(results, first, second) for first, second in pairs
     }
-    word, numbers = compared_in_pairs(gaps, reach)
-    return word, numbers if word == "open" else "LL in nats: " + numbers
+    return compared_in_pairs(gaps, "LL in nats", reach)

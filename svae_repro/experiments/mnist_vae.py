@@ -168,7 +168,7 @@ def score(job: Job, model: VAE, fitted: Fit) -> list[Outcome]:
         metrics["knn"] = _knn(settings, images, model.space.of_run(run), modes["train"][run], modes["test"][run], seed)
         metrics["best_epoch"], metrics["stopped_epoch"] = fitted.best_epoch[run], fitted.stopped_epoch[run]
         metrics["validation_loss"] = fitted.best_loss[run]
-        arrays = {"validation_curve": np.array(fitted.validation_curves[run], np.float32)}
+        arrays = fitted.arrays(run)
         if seed == 0:
             arrays |= _figure_arrays(model, run, images, modes["test"][run])
         outcomes.append(Outcome(metrics, arrays, fitted.seconds / len(seeds)))

@@ -36,7 +36,7 @@ from ..models.vgae import VGAE, GCNEncoder, NormalisedEncoder, TrainingGraphs
 from ..spaces import space
 from ..store import Outcome, slug
 from ..study import Job
-from ..training import INITIALISATION, Fit, Schedule, fit, run_generators
+from ..training import INITIALISATION, Schedule, fit, run_generators
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _train(job: Job, graph: Graph, point: Point) -> list[Outcome]:
             metrics |= {prefix + name: value for name, value in ranking(both[run]).items()}
         if model.log_scale is not None:
             metrics["scale"] = model.log_scale[run].exp().item()
-        arrays = _curve(fitted, run)
+        arrays = fitted.arrays(run)
         if seed == 0 and point == PLANE:
             arrays["latent"] = posterior.mode[run].cpu().numpy()
             arrays["labels"] = graph.labels.numpy().astype(np.uint8)
@@ -206,10 +206,6 @@ def ranking(scores: Tensor) -> dict[str, float]:
     truth = np.repeat([1, 0], len(scores) // 2)
     scores = scores.double().cpu().numpy()
     return {"AUC": float(roc_auc_score(truth, scores)), "AP": float(average_precision_score(truth, scores))}
-
-
-def _curve(fitted: Fit, run: int) -> dict[str, np.ndarray]:
-    return {"validation_curve": np.array(fitted.validation_curves[run], np.float32)}
 
 
 def _search(outcomes: list[Outcome]) -> Outcome:

@@ -135,11 +135,7 @@ def with_exact(results: Results) -> Results:
 
 def differences(results: Results, d: int, estimator: str, metric: str) -> np.ndarray:
     """Metric of an estimator less that of the exact one, for the seeds that both have: same start, same data order."""
-    ours, exact = (
-        {cell["seed"]: cell["metrics"][metric] for cell in results.where(d=d, estimator=name)}
-        for name in (estimator, "exact")
-    )
-    return np.array([ours[seed] - exact[seed] for seed in sorted(ours.keys() & exact.keys())])
+    return results.differences(metric, *({"d": d, "estimator": name} for name in (estimator, "exact")))
 
 
 # In nats: three times the standard deviation of about 0.3 that the paper gives for its LL.

@@ -122,17 +122,14 @@ def semi_supervised_curves(results: Results, warmup: int) -> Figure:
 
 def styles(results: Results) -> Figure:
     """Test accuracy and KL divergence of z2 by model, a line for each seed; bars are means. At least one run."""
-    configurations = list(
-        {tuple(cell["configuration"].items()): cell["configuration"] for cell in results.cells}.values()
-    )
+    models = list(dict.fromkeys((cell["configuration"]["z1"], cell["configuration"]["z2"]) for cell in results.cells))
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     figure.suptitle("M1+M2 with other styles, after the first epochs")
-    places = range(len(configurations))
-    names = [model_title((c["z1"], c["z2"])) for c in configurations]
+    places = range(len(models))
     scores = (("accuracy", 100, "test accuracy (%)"), ("style_KL", 1, "KL of z2 in nats"))
     for axes, (score, unit, label) in zip(panels, scores, strict=True):
         by_model = [
-            {cell["seed"]: unit * cell["metrics"][score] for cell in results.where(**c)} for c in configurations
+            {cell["seed"]: unit * cell["metrics"][score] for cell in results.where(z1=z1, z2=z2)} for z1, z2 in models
         ]
         for place, values in zip(places, by_model, strict=True):
             axes.hlines(np.mean(list(values.values())), place - 0.3, place + 0.3, color="black", linewidth=2)
@@ -140,7 +137,7 @@ def styles(results: Results) -> Figure:
             values = [of_model.get(seed, np.nan) for of_model in by_model]
             look = {"color": f"C{seed}", "marker": SEED_MARKERS[seed % len(SEED_MARKERS)], "linewidth": 0.8}
             axes.plot(places, values, **look, alpha=0.8, label=f"seed {seed}")
-        axes.set(ylabel=label, xlabel="z1 + z2", xticks=places, xticklabels=names)
+        axes.set(ylabel=label, xlabel="z1 + z2", xticks=places, xticklabels=map(model_title, models))
         axes.grid(axis="y", alpha=0.3)
     figure.legend(*every_label(panels), fontsize=8, loc="outside right upper")
     return figure

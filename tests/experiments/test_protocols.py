@@ -377,7 +377,7 @@ def test_models_are_trained_over_the_law_named_and_reported_by_it(estimator, fam
         lambda model, *rest, **options: trained.append(model.space.family) or fit(model, *rest, **options),
     )
 
-    def spy(job, model, *rest, **options):
+    def spy(job, model, *rest):
         scored.append(model.space.family)
         return likelihoods(job, model, *rest)
 
