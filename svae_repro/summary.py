@@ -91,15 +91,18 @@ def overview(found: list[Results]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def details(found: list[Results], level: int = 3) -> str:
-    """The claims and headline rows behind the overview, each under a heading of this level."""
+def details(found: list[Results], fold: bool = False) -> str:
+    """The claims and headline rows behind the overview, each under a heading or folded away behind its title."""
     parts = []
     for results in found:
         note = ", stand-in data" if results.standin else ""
         for line in findings(results):
             if line.details:
-                heading = f"{'#' * level} {line.item}: {line.verdict} ({line.runs} runs{note})"
-                parts.append(f"{heading}\n\n{line.details}")
+                title = f"{line.item}: {line.verdict} ({line.runs} runs{note})"
+                head, foot = (
+                    (f"<details><summary>{title}</summary>", "\n</details>\n") if fold else (f"### {title}", "")
+                )
+                parts.append(f"{head}\n\n{line.details}{foot}")
     return "\n".join(parts)
 
 
@@ -109,9 +112,9 @@ def verdicts(found: list[Results], level: int = 3) -> str:
 
 
 def summary(preset: str = "paper", data: str = "auto") -> str:
-    """What came out, as it stands in the README."""
+    """What came out, as it stands in the README: there the numbers would hide how to run and use it."""
     found = stored(preset, data)
-    return "\n".join([verdicts(found), details(found)])
+    return "\n".join([verdicts(found), "### The numbers behind the verdicts\n", details(found, fold=True)])
 
 
 def write_readme() -> None:

@@ -26,7 +26,8 @@ def test_the_overview_follows_the_cells(home):
     _, verdict, runs, why = line(text, "Table 1")
     assert (verdict, runs) == ("**open**", "6 of 100")
     assert why.startswith("4 of 5 comparisons between methods need more runs, 1 of the other 1 come out")
-    assert "### Table 1: open (6 of 100 runs)" in text and "**-132.50 ± 0.10** (n=3)" in text
+    assert "<summary>Table 1: open (6 of 100 runs)</summary>" in text and "**-132.50 ± 0.10** (n=3)" in text
+    assert "### Table 1: open (6 of 100 runs)\n\n| d |" in summary.details(summary.stored("paper"))
     assert line(text, "Table 3")[1:] == ["**open**", "0 of 135", "no run yet"]
 
 
@@ -51,7 +52,7 @@ def test_stand_ins_say_so_and_real_data_come_first(home):
     fill(paths.results("quick", standin=True), CLEAR)
     text = summary.summary("quick")
     assert line(text, "Table 1")[1::2] == ["**no verdict**", "stand-in data"]
-    assert "### Table 1: no verdict (6 of 12 runs, stand-in data)" in text
+    assert "<summary>Table 1: no verdict (6 of 12 runs, stand-in data)</summary>" in text
     assert "S-VAE (stand-in data)" in text and "S-VAE, paper" not in text
     assert "Table 1 | **open**" in summary.summary("quick", data="real")
 
