@@ -264,7 +264,7 @@ class Product(Space):
         return ProductDistribution(factors, validate_args=False)
 
     def of_run(self, run: int) -> "Product":
-        return Product([f.of_run(run) for f in self.factors])
+        return type(self)([f.of_run(run) for f in self.factors])
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         sizes = [f.ambient_dim for f in self.factors]
