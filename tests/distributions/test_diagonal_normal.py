@@ -8,13 +8,10 @@ from scipy import stats
 from torch.distributions import kl_divergence
 
 from svae_repro.distributions import DiagonalNormal
+from tests.distributions.common import generator
 
 LOC = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 SCALE = torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_log_prob_and_entropy_agree_with_scipy():

@@ -8,12 +8,7 @@ from scipy import stats
 
 from svae_repro.distributions import HypersphericalUniform
 from svae_repro.distributions.sphere import log_surface_area
-
-RATE = 1e-3  # at which a statistical test fails by chance, over its whole grid
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.distributions.common import RATE, generator
 
 
 @pytest.mark.parametrize("m, area", [(2, 2 * math.pi), (3, 4 * math.pi), (4, 2 * math.pi**2), (6, math.pi**3)])

@@ -17,10 +17,7 @@ from svae_repro.distributions import (
     WrappedNormal,
     kl_estimate,
 )
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.distributions.common import generator
 
 
 def noise(*shape, seed=0):

@@ -7,12 +7,9 @@ import torch
 from torch.nn.functional import normalize
 
 from svae_repro.distributions.sphere import place
+from tests.distributions.common import generator
 
 DTYPES = [torch.float32, torch.float64]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def locations(m, dtype=torch.float64):

@@ -14,13 +14,9 @@ from torch.distributions import Normal, kl_divergence
 
 from svae_repro import hyperboloid
 from svae_repro.distributions import WrappedNormal, kl_estimate, kl_tangent
+from tests.distributions.common import RATE, generator
 
-RATE = 1e-3
 ONE = torch.ones((), dtype=torch.float64)  # geoopt's curvature parameter
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def tensor(*values):

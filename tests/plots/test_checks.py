@@ -1,10 +1,5 @@
 """Figures of notebook 07 from the smallest measurements and from made-up cells."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -14,14 +9,6 @@ from svae_repro.store import Results
 
 SMOKE = vmf_checks.PRESETS["smoke"]
 PLACE = Results("vmf_checks", "smoke", False, [], 4)
-
-
-@pytest.fixture(autouse=True)
-def no_figure_is_left():
-    yield
-    left = plt.get_fignums()
-    plt.close("all")
-    assert left == []
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,5 @@
 """Figure 1 in numbers: a model without a prior says so in words, which nobody takes for a point."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
 import matplotlib.pyplot as plt
 
 from svae_repro import plots

@@ -2,11 +2,6 @@
 
 import math
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,14 +10,6 @@ from svae_repro import plots
 from svae_repro.store import Results
 
 PLACE = Results("none", "smoke", False, [], 0)
-
-
-@pytest.fixture(autouse=True)
-def no_figure_is_left():
-    yield
-    left = plt.get_fignums()
-    plt.close("all")
-    assert left == []
 
 
 def points(count=9, seed=0, radius=1.0):

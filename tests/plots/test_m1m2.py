@@ -1,9 +1,5 @@
 """Figures of the semi-supervised study: what they show, from frames and arrays with known content."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,6 +11,7 @@ from svae_repro.store import Outcome, Results, cell_path, read_cell, write_cell
 
 @pytest.fixture(autouse=True)
 def no_figure_is_left():
+    """In place of the folder's fixture: these tests look at figures and save none."""
     yield
     plt.close("all")
 

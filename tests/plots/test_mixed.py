@@ -1,9 +1,5 @@
 """Figures of mixed curvature: rows in order, gaps where the pairs are, bars as high as the divergences."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
 import matplotlib.pyplot as plt
 import pytest
 

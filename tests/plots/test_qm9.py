@@ -1,9 +1,5 @@
 """Figures of the QM9 study: what they show, from cells and arrays with known content."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -21,6 +17,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True)
 def no_figure_is_left():
+    """In place of the folder's fixture: these tests look at figures and save none."""
     yield
     plt.close("all")
 

@@ -1,9 +1,5 @@
 """Figures of Table 4: what they draw for hand-made values, and that colour is never alone."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,14 +14,6 @@ KEYS = ["method", "dataset", "metric"]
 SPLITS = {"N-VGAE": [91.0, 90.0, 93.0], "S-VGAE": [92.0, 91.5, 93.5], "GAE": [91.2, 90.1]}
 SAMPLED = {"N-VGAE, sampled pairs": [95.0, 96.0], "S-VGAE, sampled pairs": [94.0, 94.5]}
 PUBLISHED = {"N-VGAE": (92.7, 0.2), "S-VGAE": (94.1, 0.1)}
-
-
-@pytest.fixture(autouse=True)
-def no_figure_is_left():
-    yield
-    left = plt.get_fignums()
-    plt.close("all")
-    assert left == []
 
 
 def table(published=PUBLISHED, pubmed=()) -> Table:

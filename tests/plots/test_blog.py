@@ -3,10 +3,6 @@
 import json
 import math
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -17,14 +13,6 @@ from svae_repro import hyperboloid, plots
 from svae_repro.plots.mnist import poincare_map
 from svae_repro.spaces import space
 from svae_repro.store import Results
-
-
-@pytest.fixture(autouse=True)
-def no_figure_is_left():
-    yield
-    left = plt.get_fignums()
-    plt.close("all")
-    assert left == []
 
 
 def results(cells=()):

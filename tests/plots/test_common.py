@@ -6,10 +6,6 @@ import json
 import math
 import re
 
-import matplotlib
-
-matplotlib.use("Agg")  # before anything imports pyplot
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -20,14 +16,6 @@ from plotly.offline import get_plotlyjs
 from svae_repro import paths, plots
 from svae_repro.spaces import space
 from svae_repro.store import Results
-
-
-@pytest.fixture(autouse=True)
-def no_figure_is_left():
-    yield
-    left = plt.get_fignums()
-    plt.close("all")
-    assert left == []
 
 
 @pytest.fixture
