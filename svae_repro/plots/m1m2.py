@@ -137,7 +137,8 @@ def styles(results: Results) -> Figure:
             values = [of_model.get(seed, np.nan) for of_model in by_model]
             look = {"color": f"C{seed}", "marker": SEED_MARKERS[seed % len(SEED_MARKERS)], "linewidth": 0.8}
             axes.plot(places, values, **look, alpha=0.8, label=f"seed {seed}")
-        axes.set(ylabel=label, xlabel="z1 + z2", xticks=places, xticklabels=map(model_title, models))
+        titles = [model_title(model).replace(" + ", "\n+ ").replace(", ", ",\n") for model in models]
+        axes.set(ylabel=label, xlabel="z1 + z2", xticks=places, xticklabels=titles)
         axes.grid(axis="y", alpha=0.3)
     figure.legend(*every_label(panels), fontsize=8, loc="outside right upper")
     return figure

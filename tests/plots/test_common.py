@@ -300,7 +300,7 @@ def test_styles_have_a_line_for_each_seed_and_a_bar_for_each_mean():
     np.testing.assert_allclose([line.get_ydata() for line in left.lines], [[90, 80], [94, np.nan]])
     np.testing.assert_allclose([line.get_ydata() for line in right.lines], [[3, 3], [4, np.nan]])
     assert [bar.get_segments()[0][0][1] for bar in left.collections] == pytest.approx([92, 80])
-    assert [text.get_text() for text in left.get_xticklabels()] == ["S¹⁰ + ℝ¹⁰", "S¹⁰ + S¹⁰"]
+    assert [text.get_text() for text in left.get_xticklabels()] == ["S¹⁰\n+ ℝ¹⁰", "S¹⁰\n+ S¹⁰"]
     assert len({line.get_marker() for line in left.lines}) == 2  # not by colour alone
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seed 0", "seed 1"]
     plt.close(figure)
