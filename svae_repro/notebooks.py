@@ -198,7 +198,10 @@ def _report(preset: str) -> None:
 
 def _table(runs: list[Run]) -> str:
     rows = [("notebook", "status", "minutes", "data")]
-    rows += [(run.name, run.status, f"{run.seconds / 60:.1f}", run.data) for run in runs]
+    for run in runs:
+        data, *more = run.data.split("; ")
+        rows.append((run.name, run.status, f"{run.seconds / 60:.1f}", data))
+        rows += [("", "", "", other) for other in more]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

@@ -188,7 +188,7 @@ def test_all_are_executed_and_the_table_says_what_became_of_them(home: Path, not
         notebooks,
         "01_real",
         "import os, sys\nprint((preset, train, device, progress), os.getcwd(), sys.executable)",
-        "print('data: real (mnist 0123)')",
+        "print('data: real (mnist 0123); generated (circle)')",
     )
     write(notebooks, "02_broken", "1 / 0", "print('never')")
     write(
@@ -204,8 +204,9 @@ def test_all_are_executed_and_the_table_says_what_became_of_them(home: Path, not
     assert "[4/4] 00_overview" in result.stdout and " left\n" in result.stdout  # the overview last
     assert "cell [3] raised ZeroDivisionError: division by zero" in result.stderr
 
-    table = dict(line.split(maxsplit=1) for line in result.stdout.splitlines()[-4:])
+    table = dict(line.split(maxsplit=1) for line in result.stdout.splitlines()[-5:])
     assert re.fullmatch(r"ok +\d+\.\d  real \(mnist 0123\)", table["01_real"])
+    assert table["generated"] == "(circle)"  # each data set has a line
     assert re.fullmatch(r"failed +\d+\.\d  -", table["02_broken"])
     assert re.fullmatch(r"ok +\d+\.\d  stand-in \(digits\)", table["03_standin"])
     assert re.fullmatch(r"ok +\d+\.\d  -", table["00_overview"])
