@@ -52,7 +52,7 @@ def test_stand_ins_say_so_and_real_data_come_first(home):
     fill(paths.results("quick", standin=True), CLEAR)
     text = summary.summary("quick")
     assert line(text, "Table 1")[1::2] == ["**no verdict**", "stand-in data"]
-    assert "<summary>Table 1: no verdict (6 of 12 runs, stand-in data)</summary>" in text
+    assert "<summary>Table 1: no verdict (6 of 8 runs, stand-in data)</summary>" in text
     assert "S-VAE (stand-in data)" in text and "S-VAE, paper" not in text
     assert "Table 1 | **open**" in summary.summary("quick", data="real")
 

@@ -56,7 +56,7 @@ PRESETS = {
         labelled_sets=1,
     ),
     "quick": Settings(
-        dims=(2, 5, 10),
+        dims=(2, 10),
         seeds=2,
         schedule=Schedule(warmup_epochs=10, patience=10, max_epochs=24),
         train_size=20_000,
