@@ -8,6 +8,7 @@ concentrations. As a control the same product with one concentration for all its
 matter of the concentrations, not of the spheres. alpha is 1, which every cell of Table 3 chose so far.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -109,19 +110,24 @@ CLAIMS = (
     "a style on several spheres is as good as a normal one",
     "on several spheres a concentration for each is better than one for all",
 )
-REACH = CLAIMS[2]
+
+
+def judge(results: Results, pairs: Sequence[tuple[str, str]], reach: bool = False) -> tuple[str, str]:
+    """The verdict on the accuracy of the first model of each pair against the second, and the numbers behind it."""
+    (d,) = PRESETS[results.preset].dims
+    named = models(d)
+    gaps = {
+        f"{model_title(named[a])} − ({model_title(named[b])})": differences(results, named[a], named[b])
+        for a, b in pairs
+    }
+    return compared_in_pairs(gaps, "accuracy in points", reach)
 
 
 def claims(results: Results) -> list[tuple[str, str, str]]:
     """(claim, verdict, numbers) on the accuracy, by the rule of `verdicts.compared_in_pairs`."""
-    (d,) = PRESETS[results.preset].dims
-    named = models(d)
-    pairs = ([("S+N", "S+S"), ("N+N", "N+S")], [("S+P", "S+S")], [("S+P", "S+N")], [("S+P", "S+T")])
-    found = []
-    for claim, of_claim in zip(CLAIMS, pairs, strict=True):
-        gaps = {
-            f"{model_title(named[a])} − ({model_title(named[b])})": differences(results, named[a], named[b])
-            for a, b in of_claim
-        }
-        found.append((claim, *compared_in_pairs(gaps, "accuracy in points", reach=claim == REACH)))
-    return found
+    return [
+        (CLAIMS[0], *judge(results, [("S+N", "S+S"), ("N+N", "N+S")])),
+        (CLAIMS[1], *judge(results, [("S+P", "S+S")])),
+        (CLAIMS[2], *judge(results, [("S+P", "S+N")], reach=True)),
+        (CLAIMS[3], *judge(results, [("S+P", "S+T")])),
+    ]
