@@ -297,6 +297,7 @@ class _Reporter:
 
     def __init__(self, title: str, say: Callable[[str], None]):
         self.title, self.say, self.last = title, say, time.monotonic()
+        self.paces: list[float] = []  # seconds of each epoch since the last line: those before may have been slower
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -306,8 +307,10 @@ class _Reporter:
         return True
 
     def epoch(self, p: Progress) -> None:
+        self.paces.append(p.seconds)
         if self._due():
-            each = p.seconds / p.epoch
+            each = sum(self.paces) / len(self.paces)
+            self.paces.clear()
             least, most = (each * (end - p.epoch) / 60 for end in (p.earliest_end, p.latest_end))
             self.say(
                 f"{self.title}: epoch {p.epoch}, validation loss {p.validation_loss:.2f}, "

@@ -49,7 +49,7 @@ class Progress:
     epoch: int
     earliest_end: int  # epoch at which training ends if no run improves any more
     latest_end: int
-    seconds: float  # trained so far
+    seconds: float  # that this epoch took
     validation_loss: float  # mean over the runs
 
 
@@ -164,14 +164,13 @@ def fit(
         model.eval()
         with torch.no_grad():
             losses = validate(run_generators(present, VALIDATION, state.epoch, device=device)).tolist()
-        state.record(losses, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        state.record(losses, seconds)
         if shrink and not on_gpu:
             state.shrink()
             del generators[len(state.present) :]  # any will do: they are seeded anew in every epoch
         if report is not None:
-            report(
-                Progress(state.epoch, state.earliest_end, schedule.max_epochs, state.seconds, float(np.mean(losses)))
-            )
+            report(Progress(state.epoch, state.earliest_end, schedule.max_epochs, seconds, float(np.mean(losses))))
         out_of_time = deadline is not None and time.monotonic() > deadline
         if checkpoint is not None and (out_of_time or time.monotonic() - last_save > CHECKPOINT_SECONDS):
             state.save()

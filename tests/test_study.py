@@ -644,6 +644,25 @@ def test_results_that_cannot_be_written_are_found_out_before_the_training(home, 
     assert [file.name for file in home.rglob("*")] == ["results"]
 
 
+# Progress
+
+
+def test_the_time_left_follows_the_pace_of_the_last_epochs():
+    """What an earlier process, or a pause, made of the first ones does not matter any more."""
+    lines = []
+    reporter = study._Reporter("a cell", lines.append)
+    reporter.epoch(training.Progress(1, 100, 200, 3600.0, 5.0))
+    reporter.last = -math.inf
+    reporter.epoch(training.Progress(2, 100, 200, 0.0, 4.0))
+    for epoch in (3, 4):
+        reporter.last = -math.inf if epoch == 4 else math.inf
+        reporter.epoch(training.Progress(epoch, 100, 200, 6.0, 3.0))
+    assert lines == [
+        "a cell: epoch 2, validation loss 4.00, 1800.0 s an epoch, 2940 to 5940 min left",
+        "a cell: epoch 4, validation loss 3.00, 6.0 s an epoch, 10 to 20 min left",
+    ]
+
+
 # Status
 
 
