@@ -10,7 +10,7 @@ usage: ./run_all.sh [options]
 Executes the notebooks in order, trains what they need and is not yet under results/, and ends with a table of
 what ran. An interrupted run loses nothing that was finished: the same command resumes it.
 
-  --preset smoke|quick|paper  how much to train: minutes, a quarter of an hour (the default), or the study itself (hours)
+  --preset smoke|quick|paper  how much to train: minutes, half an hour (the default), or the study itself (hours)
   --only 02,03                only these notebooks
   --data auto|real|standin    auto (the default) takes a labelled stand-in where the real data cannot be had
   --device auto|cpu|cuda      where to train; auto takes a GPU if there is one

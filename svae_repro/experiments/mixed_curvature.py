@@ -58,7 +58,7 @@ PRESETS = {
     "quick": Settings(
         dims=(6, 40),
         seeds=2,
-        schedule=Schedule(warmup_epochs=4, patience=5, max_epochs=14),
+        schedule=Schedule(warmup_epochs=4, patience=5, max_epochs=10),
         train_size=8000,
         validation_size=1000,
         test_size=1000,

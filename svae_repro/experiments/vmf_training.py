@@ -72,7 +72,7 @@ PRESETS = {
     "quick": Settings(
         dims=(5, 40),
         seeds=2,
-        schedule=Schedule(warmup_epochs=5, patience=5, max_epochs=14),
+        schedule=Schedule(warmup_epochs=4, patience=5, max_epochs=10),
         train_size=6000,
         validation_size=500,
         test_size=500,
