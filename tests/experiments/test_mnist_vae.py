@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from svae_repro import evaluation
 from svae_repro.data.mnist import Pixels
 from svae_repro.experiments import mnist_vae
 from svae_repro.experiments.mnist_vae import PRESETS, balanced_subset, configurations, load_data, run_cells, table_rows
@@ -50,6 +51,17 @@ def test_a_cell_has_its_metrics_and_arrays(letter):
     assert first.arrays["samples"].shape == (100, 64) and first.arrays["grid"].shape == (400, 64)
     assert len(first.arrays["validation_curve"]) == metrics["stopped_epoch"]
     assert set(second.arrays) == {"validation_curve"}  # the figures show seed 0
+
+
+def test_coordinates_in_use_are_those_whose_mean_varies(monkeypatch):
+    """Posterior means of variance 0.25, 0.02 and 0.005 over the images in one run, and constant ones in the other."""
+    wave = torch.linspace(-1, 1, 61).sign()[:, None]
+    means = torch.stack([wave * torch.tensor([0.25, 0.02, 0.005]).sqrt(), torch.full((61, 3), 5.0)])
+    monkeypatch.setattr(evaluation, "features", lambda *arguments: means)
+    monkeypatch.setattr(mnist_vae, "_knn", lambda *arguments: {})
+    monkeypatch.setattr(mnist_vae, "_figure_arrays", lambda *arguments: {})
+    assert [outcome.metrics["in_use"] for outcome in outcomes([0, 1], "e", 3)] == [2, 0]
+    assert all("in_use" not in outcome.metrics for outcome in outcomes([0, 1], "s"))
 
 
 @pytest.mark.parametrize("letter, d", [("e", 2), ("s", 3)])
