@@ -2,8 +2,8 @@
 
 "Paper" is Davidson et al. (2018), of which we have the main text without appendices; "blog" the final post on
 constant-curvature VAEs. Each check evaluates the formula as printed, the correction, and the truth from an independent
-source: quadrature, SciPy, or a case everybody knows. Formulas of either that are not listed hold, as far as the tests
-of this project reach; that Eqs. 4 to 6 do is shown by `vmf_checks`.
+source: quadrature, SciPy, or a case everybody knows. The paper's other equations, 3 to 9, hold, as far as the tests of
+this project reach; that 4 to 6 do is shown by `vmf_checks`. Of the post's, those are listed that change a result.
 """
 
 import math

@@ -166,7 +166,8 @@ def _figure3(results: Results) -> tuple[str, str]:
 def _figure6() -> tuple[str, str]:
     m = np.arange(1, 100)
     largest = m[np.argmax(math.log(2) + m / 2 * math.log(math.pi) - special.gammaln(m / 2))]
-    return "reproduced", f"a formula: largest in R^{largest}, as in the paper; Eq. 10 as printed has one r too many"
+    what = f"a formula: largest in R^{largest}, then vanishing, as the paper says"
+    return "reproduced", f"{what}; Eq. 10 as printed has one r too many"
 
 
 def _images(results: Results, letters: str, array: str) -> tuple[str, str]:

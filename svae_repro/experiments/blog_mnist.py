@@ -99,7 +99,7 @@ def claims(results: Results) -> list[tuple[str, str, str]]:
 
     The first two are reproduced if that space has the highest test ELBO for every number of hidden layers, partly for
     some; the third if that model has the highest of all, partly if it is a hyperbolic one with d = 10. To be highest
-    takes the highest mean over the seeds and p < 0.01 against the second-highest, see `blog.winner`.
+    takes the highest mean over the seeds and p < 0.01 against every other, see `blog.winner`.
     """
     runs, paper = blog.elbos(results), PRESETS["paper"]
     return [

@@ -71,7 +71,7 @@ def gradient_bias(arrays: dict[str, np.ndarray]) -> Figure:
                 capsize=2,
             )
         axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_ylim(-40, 1)
+        axes.set_ylim(-40, 2)
         axes.set_yticks([-10, -1, -0.1, 0, 0.1, 1], ["−10", "−1", "−0.1", "0", "0.1", "1"])
     return _finished(figure, panels, "relative bias")
 

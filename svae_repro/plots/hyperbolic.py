@@ -78,13 +78,13 @@ def tangent_spaces(lines: Sequence[np.ndarray], planes: Sequence[np.ndarray]) ->
     curve, solid = _panels(figure, ".3")
     r = np.linspace(-2.1, 2.1, 200)
     curve.plot(np.sinh(r), np.cosh(r), color="black")
-    curve.plot([-4, 0, 4], [4, 0, 4], color=GREY, linestyle=":", label="light cone")
+    curve.plot([-4.4, 0, 4.4], [4.4, 0, 4.4], color=GREY, linestyle=":", label="light cone")
     for look, (point, vector) in zip(LOOKS, lines, strict=True):
         line = point + np.linspace(-1.2, 1.2, 2)[:, None] * vector
         curve.plot(line[:, 1], line[:, 0], **look)
         curve.annotate("", (point + vector)[::-1], point[::-1], arrowprops={"arrowstyle": "-|>", "color": "black"})
         curve.plot(*point[::-1], "o", color="black", markersize=4)
-    curve.set(aspect="equal", xlim=(-3.9, 3.9), ylim=(0, 4.3), xlabel="$x_1$", ylabel="$x_0$", title="H¹")
+    curve.set(aspect="equal", xlim=(-4.4, 4.4), ylim=(0, 4.4), xlabel="$x_1$", ylabel="$x_0$", title="H¹")
     curve.legend(fontsize=8, loc="lower right")
     _sheet(solid, 1.7)
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * 0.6
@@ -154,7 +154,7 @@ def exponential_room(
     for look, (name, area) in zip(LOOKS, areas.items(), strict=True):
         growth.plot(radius, area, **look, label=f"area, {name}")
     growth.plot(*leaves.T, "ks", markersize=5, fillstyle="none", label="leaves of the tree")
-    growth.set(yscale="log", xlabel="radius", ylim=(0.5, None))
+    growth.set(yscale="log", xlabel="radius", ylabel="area, or number of leaves", ylim=(0.5, None))
     growth.grid(alpha=0.3)
     growth.legend(fontsize=7)
     for axes, (name, places) in zip(pictures, trees.items(), strict=True):

@@ -157,7 +157,7 @@ def qm9_matrices(found: Found) -> Figure:
     used = np.flatnonzero(~np.isnan(np.diag(found[0][1]["true_matrix"])))
     rows = -(-len(panels_of) // 2)
     figure = plt.figure(figsize=(9, 4 * rows + 0.4), layout="constrained")
-    figure.suptitle("Correlation of the angles of a molecule with each other")
+    figure.suptitle(f"Correlation of the angles of a molecule with each other{_of(found)}")
     for place, (title, matrix) in enumerate(panels_of, start=1):
         axes = figure.add_subplot(rows, 2, place)
         values = matrix[np.ix_(used, used)].astype(float)
@@ -181,19 +181,19 @@ def qm9_circles(found: Found) -> Figure:
     figure, panels = plt.subplots(
         2, len(found), figsize=(3.4 * len(found), 7), layout="constrained", squeeze=False, height_ratios=[1, 1]
     )
-    figure.suptitle("True and predicted angles of test molecules")
+    figure.suptitle(f"True and predicted angles of test molecules{_of(found)}")
     for (above, below), (configuration, arrays) in zip(panels.T, found, strict=True):
         present = arrays["present"]
         angle, predicted = (arrays[name][present].astype(float) for name in ("angle", "predicted"))
         some = np.random.default_rng(0).choice(len(angle), min(CONNECTED, len(angle)), replace=False)
         circle = np.linspace(-np.pi, np.pi, 200)
-        for radius, values, marker, colour, label in (
-            (1.0, angle, "o", "black", "true"),
-            (0.7, predicted, "x", STYLES[configuration["model"]]["color"], "predicted"),
+        for radius, values, marker, colour in (
+            (1.0, angle, "o", "black"),
+            (0.7, predicted, "x", STYLES[configuration["model"]]["color"]),
         ):
             above.plot(radius * np.cos(circle), radius * np.sin(circle), color="#cccccc", linewidth=1, zorder=0)
             x, y = radius * np.cos(values[some]), radius * np.sin(values[some])
-            above.plot(x, y, marker, color=colour, markersize=6, label=label, alpha=0.8)
+            above.plot(x, y, marker, color=colour, markersize=6, alpha=0.8)
         for k in some:
             ends = np.exp(1j * np.array([angle[k], predicted[k]])) * [1.0, 0.7]
             above.plot(ends.real, ends.imag, color="#777777", linewidth=0.7, zorder=0)
@@ -203,12 +203,14 @@ def qm9_circles(found: Found) -> Figure:
             above.text(x, y, name, ha="center", va="center", fontsize=9)
         above.set(title=MODELS[configuration["model"]][1], aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
         above.set_axis_off()
-        above.legend(loc="center", frameon=False)
         bins = np.linspace(-180, 180, 73)
         counts, *_ = np.histogram2d(np.degrees(predicted), np.degrees(angle), bins=bins)
         below.imshow(np.log10(counts + 1), origin="lower", extent=(-180, 180, -180, 180), cmap="cividis")
         below.set(xlabel="true angle (degrees)", xticks=ANGLES, yticks=ANGLES)
     panels[1, 0].set_ylabel("predicted angle (degrees)")
+    looks = [("o", "true"), ("x", "predicted")]
+    handles = [plt.Line2D([], [], color="black", linestyle="", marker=marker, label=name) for marker, name in looks]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -272,10 +274,16 @@ def qm9_ranges(results: Results, likelihood: str, d: int) -> Figure:
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.xaxis.set_major_formatter(ScalarFormatter())
     right.xaxis.set_minor_formatter(NullFormatter())
-    right.set_ylim(0, None)
+    right.set_ylim(0, 1.25 * right.get_ylim()[1])  # room for the legend
     right.grid(alpha=0.3)
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper right")
     return figure
+
+
+def _of(found: Found) -> str:
+    """What stored arrays are of, for a title: they are those of seed 0."""
+    configuration, _ = found[0]
+    return f": {LIKELIHOODS[configuration['likelihood']]}, d = {configuration['d']}, seed 0"
 
 
 def _dims(results: Results) -> list[int]:

@@ -39,9 +39,10 @@ def acceptance(m: np.ndarray, kappa: np.ndarray, rate: np.ndarray) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
     figure.suptitle("Acceptance rate of a proposal")
     mesh = axes.pcolormesh(kappa, m, rate, cmap="viridis", vmin=0.5, vmax=1, shading="nearest")
-    figure.colorbar(mesh, ax=axes)
-    lines = axes.contour(kappa, m, rate, levels=[0.7, 0.75, 0.8, 0.9, 0.99], colors="black", linewidths=0.8)
-    axes.clabel(lines, fontsize=8)
+    colours = figure.colorbar(mesh, ax=axes)
+    levels = [0.7, 0.75, 0.8, 0.9, 0.99]
+    colours.add_lines(axes.contour(kappa, m, rate, levels=levels, colors="black", linewidths=0.8))
+    colours.set_ticks([0.5, 0.6, *levels], labels=map("{:g}".format, [0.5, 0.6, *levels]))
     axes.set(xscale="log", yscale="log", xlabel="κ", ylabel="m")
     return figure
 

@@ -227,7 +227,7 @@ def soap_bubble(gaussian: np.ndarray, sphere: np.ndarray) -> Figure:
     for name, points, colour, line in kinds:
         norms = np.linalg.norm(points, axis=1)
         look = {"color": colour, "linestyle": line, "histtype": "step", "linewidth": 2, "label": name}
-        panels[2].hist(norms, np.linspace(0, 1.4, 71), **look)
+        panels[2].hist(norms, np.linspace(-0.01, 1.39, 71), **look)  # 1 in the middle of a bin
         unit = points / norms[:, None]
         half = len(unit) // 2
         panels[3].hist((unit[:half] * unit[half : 2 * half]).sum(1), np.linspace(-0.3, 0.3, 31), **look)

@@ -114,7 +114,7 @@ def test_the_claims_are_judged_by_means():
     best = "best: Hyperbolic, d = 20, 4 layers, -100.0; next: Euclidean, d = 3, 2 layers, -900.0 (shown)"
     assert judged[0][2] == best + "; that one: -966.9"
     assert (
-        judged[1][2].startswith("shown in 11 of 12, another space in 1;")
+        judged[1][2].startswith("shown in 15 of 16, another space in 1;")
         and "-1028.0 / -905.0 / -100.0" in judged[1][2]
     )
     assert "Euclidean 50%" in judged[4][2]

@@ -123,8 +123,13 @@ def test_figures_are_drawn_from_a_single_cell(home):
     assert len(plots.qm9_ranges(stored, "von-mises", 5).axes) == 3
 
 
+def of_model(model):
+    return {"model": model, "likelihood": "von-mises", "d": 10}
+
+
 def test_matrices_leave_out_unused_slots_and_the_diagonal():
-    figure = plots.qm9_matrices([({"model": "e"}, arrays(0)), ({"model": "h"}, arrays(0))])
+    figure = plots.qm9_matrices([(of_model(model), arrays(0)) for model in "eh"])
+    assert figure.get_suptitle().endswith(": von Mises likelihood, d = 10, seed 0")
     titles = [axes.get_title() for axes in figure.axes[:3]]
     assert titles == ["true angles", "Euclidean, predicted", "Hyperbolic, predicted"]
     for axes, value in zip(figure.axes, (0.3, 0.6, 0.6), strict=False):
@@ -135,10 +140,12 @@ def test_matrices_leave_out_unused_slots_and_the_diagonal():
 
 def test_circles_put_truth_outside_and_predictions_inside():
     stored = arrays(0)
-    above, below = plots.qm9_circles([({"model": "e"}, stored)]).axes
-    points = {line.get_label(): np.array(line.get_data()) for line in above.lines}
-    assert np.hypot(*points["true"]) == pytest.approx(1) and np.hypot(*points["predicted"]) == pytest.approx(0.7)
-    np.testing.assert_allclose(points["true"] * [[0.7], [-0.7]], points["predicted"], atol=1e-6)  # minus the angle
+    figure = plots.qm9_circles([(of_model("e"), stored)])
+    (above, below), (legend,) = figure.axes, figure.legends
+    points = {line.get_marker(): np.array(line.get_data()) for line in above.lines}
+    meaning = {handle.get_label(): points[handle.get_marker()] for handle in legend.legend_handles}
+    assert np.hypot(*meaning["true"]) == pytest.approx(1) and np.hypot(*meaning["predicted"]) == pytest.approx(0.7)
+    np.testing.assert_allclose(meaning["true"] * [[0.7], [-0.7]], meaning["predicted"], atol=1e-6)  # minus the angle
     counts = 10 ** below.images[0].get_array() - 1
     assert counts.sum() == pytest.approx(50 * SLOTS) and np.fliplr(np.eye(72))[counts > 0.5].mean() > 0.9
 
