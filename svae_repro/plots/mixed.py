@@ -69,7 +69,7 @@ def mixed_factors(results: Results, d: int) -> Figure:
         bottom = 0.0
         for factor, height in zip(factors, heights, strict=True):
             look = {"facecolor": KINDS[kind(factor)]["color"], "hatch": HATCHES[factor[0]], "edgecolor": "white"}
-            look["linewidth"] = 0.4  # a silent factor is half a millimetre high
+            look["linewidth"] = 0.2  # a silent factor is half a millimetre high
             axes.bar(place, height, 0.7, bottom, **look)
             bottom += height
     present = sorted({factor[0] for name in table["space"] for factor in re.findall("[a-z][0-9]+", name)})
