@@ -25,7 +25,7 @@ def _without_warm_up(settings: Settings, **changes) -> Settings:
 PRESETS = {
     "smoke": _without_warm_up(mnist_vae.PRESETS["smoke"], seeds=1),
     "quick": _without_warm_up(mnist_vae.PRESETS["quick"], dims=(10,)),
-    "paper": _without_warm_up(mnist_vae.PRESETS["paper"], dims=(2, 40), seeds=3),
+    "paper": _without_warm_up(mnist_vae.PRESETS["paper"], dims=(2, 20, 40), seeds=3),
 }
 
 TITLE = "Tables 1 and 2 without warm-up"
