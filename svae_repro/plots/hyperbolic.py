@@ -78,13 +78,14 @@ def tangent_spaces(lines: Sequence[np.ndarray], planes: Sequence[np.ndarray]) ->
     curve, solid = _panels(figure, ".3")
     r = np.linspace(-2.1, 2.1, 200)
     curve.plot(np.sinh(r), np.cosh(r), color="black")
-    curve.plot([-4.4, 0, 4.4], [4.4, 0, 4.4], color=GREY, linestyle=":", label="light cone")
+    reach = 4.4  # of the longest arrow
+    curve.plot([-reach, 0, reach], [reach, 0, reach], color=GREY, linestyle=":", label="light cone")
     for look, (point, vector) in zip(LOOKS, lines, strict=True):
         line = point + np.linspace(-1.2, 1.2, 2)[:, None] * vector
         curve.plot(line[:, 1], line[:, 0], **look)
         curve.annotate("", (point + vector)[::-1], point[::-1], arrowprops={"arrowstyle": "-|>", "color": "black"})
         curve.plot(*point[::-1], "o", color="black", markersize=4)
-    curve.set(aspect="equal", xlim=(-4.4, 4.4), ylim=(0, 4.4), xlabel="$x_1$", ylabel="$x_0$", title="H¹")
+    curve.set(aspect="equal", xlim=(-reach, reach), ylim=(0, reach), xlabel="$x_1$", ylabel="$x_0$", title="H¹")
     curve.legend(fontsize=8, loc="lower right")
     _sheet(solid, 1.7)
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * 0.6

@@ -68,19 +68,19 @@ def mixed_factors(results: Results, d: int) -> Figure:
         heights = np.mean([_in_order(factors, values) for values in divergences], axis=0)
         bottom = 0.0
         for factor, height in zip(factors, heights, strict=True):
-            look = {"facecolor": KINDS[kind(factor)]["color"], "hatch": HATCHES[factor[0]], "edgecolor": "white"}
-            look["linewidth"] = 0.2  # a silent factor is half a millimetre high
-            axes.bar(place, height, 0.7, bottom, **look)
+            axes.bar(place, height, 0.7, bottom, **_filling(factor[0]), linewidth=0.2)  # a silent one is hardly higher
             bottom += height
     present = sorted({factor[0] for name in table["space"] for factor in re.findall("[a-z][0-9]+", name)})
-    handles = [
-        Patch(facecolor=KINDS[kind(k)]["color"], hatch=HATCHES[k], edgecolor="white", label=NAMES[k]) for k in present
-    ]
+    handles = [Patch(**_filling(letter), label=NAMES[letter]) for letter in present]
     figure.legend(handles=handles, loc="outside right center")
     axes.set_xticks(range(len(models)), [model_title(model) for model in models], rotation=30, ha="right")
     axes.set_ylabel("KL divergence in nats")
     axes.grid(axis="y", alpha=0.3)
     return figure
+
+
+def _filling(letter: str) -> dict:
+    return {"facecolor": KINDS[kind(letter)]["color"], "hatch": HATCHES[letter], "edgecolor": "white"}
 
 
 def _in_order(factors: list[str], values: list[float]) -> list[float]:

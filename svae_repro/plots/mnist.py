@@ -126,7 +126,7 @@ def latent_spaces(found: Found) -> Figure:
 def hammer_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     """Points [N, 3] of S^2 on Hammer axes."""
     classes = np.unique(labels)
-    centres = np.stack(longitude_latitude(np.stack([_crowded(points[labels == k]) for k in classes])), axis=1)
+    centres = np.stack(longitude_latitude(_crowded(points, labels, classes)), axis=1)
     projection = axes.transProjection  # (longitude, latitude) -> the ellipse with half-axes sqrt(8) and sqrt(2)
     flat = separate(projection.transform(centres), apart=0.24)
     flat /= (np.linalg.norm(flat / np.sqrt([8, 2]), axis=1, keepdims=True) / 0.97).clip(1)  # stay inside it
@@ -159,15 +159,21 @@ def poincare_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
 def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, apart: float) -> np.ndarray:
     """Points as digits; the places [K, 2] of the large ones."""
     classes = np.unique(labels)
-    centres = separate(np.stack([_crowded(points[labels == k]) for k in classes]), apart)
+    centres = separate(_crowded(points, labels, classes), apart)
     draw_digits(axes, *points.T, labels, dict(zip(classes, centres, strict=True)))
     return centres
 
 
-def _crowded(points: np.ndarray) -> np.ndarray:
-    """The one of points [N, m] with a quarter of them nearest to it: unlike a mean, never between two clusters."""
-    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    return points[np.partition(distance, len(points) // 4, axis=1)[:, len(points) // 4].argmin()]
+def _crowded(points: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """For each of K classes the one of its points [N, m] that has a quarter of them nearest to it: [K, m].
+
+    Unlike a mean it never lies between two clusters.
+    """
+    found = []
+    for own in (points[labels == k] for k in classes):
+        distance, quarter = np.linalg.norm(own[:, None] - own[None], axis=-1), len(own) // 4
+        found.append(own[np.partition(distance, quarter, axis=1)[:, quarter].argmin()])
+    return np.stack(found)
 
 
 def _prior_rings(axes: Axes, place: Callable[[float], float], digits: np.ndarray) -> None:

@@ -174,6 +174,7 @@ def qm9_matrices(found: Found) -> Figure:
 
 
 CONNECTED = 40  # examples joined by a line
+MARKERS = {"true": "o", "predicted": "x"}
 
 
 def qm9_circles(found: Found) -> Figure:
@@ -188,8 +189,8 @@ def qm9_circles(found: Found) -> Figure:
         some = np.random.default_rng(0).choice(len(angle), min(CONNECTED, len(angle)), replace=False)
         circle = np.linspace(-np.pi, np.pi, 200)
         for radius, values, marker, colour in (
-            (1.0, angle, "o", "black"),
-            (0.7, predicted, "x", STYLES[configuration["model"]]["color"]),
+            (1.0, angle, MARKERS["true"], "black"),
+            (0.7, predicted, MARKERS["predicted"], STYLES[configuration["model"]]["color"]),
         ):
             above.plot(radius * np.cos(circle), radius * np.sin(circle), color="#cccccc", linewidth=1, zorder=0)
             x, y = radius * np.cos(values[some]), radius * np.sin(values[some])
@@ -208,8 +209,8 @@ def qm9_circles(found: Found) -> Figure:
         below.imshow(np.log10(counts + 1), origin="lower", extent=(-180, 180, -180, 180), cmap="cividis")
         below.set(xlabel="true angle (degrees)", xticks=ANGLES, yticks=ANGLES)
     panels[1, 0].set_ylabel("predicted angle (degrees)")
-    looks = [("o", "true"), ("x", "predicted")]
-    handles = [plt.Line2D([], [], color="black", linestyle="", marker=marker, label=name) for marker, name in looks]
+    look = {"color": "black", "linestyle": ""}
+    handles = [plt.Line2D([], [], **look, marker=marker, label=name) for name, marker in MARKERS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 

@@ -42,7 +42,8 @@ def acceptance(m: np.ndarray, kappa: np.ndarray, rate: np.ndarray) -> Figure:
     colours = figure.colorbar(mesh, ax=axes)
     levels = [0.7, 0.75, 0.8, 0.9, 0.99]
     colours.add_lines(axes.contour(kappa, m, rate, levels=levels, colors="black", linewidths=0.8))
-    colours.set_ticks([0.5, 0.6, *levels], labels=map("{:g}".format, [0.5, 0.6, *levels]))
+    ticks = [0.5, 0.6, *levels]
+    colours.set_ticks(ticks, labels=map("{:g}".format, ticks))
     axes.set(xscale="log", yscale="log", xlabel="κ", ylabel="m")
     return figure
 
