@@ -23,6 +23,7 @@ from .errors import UserError
 from .files import whole_or_absent
 
 KEYS = ("experiment", "configuration", "seed", "metrics", "provenance")
+PROVENANCE = ("commit", "dirty", "device", "seconds", "data")  # what is relied on of it
 RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-geometric")
 
 
@@ -131,7 +132,7 @@ def read_cell(path: Path) -> dict:
     missing = [key for key in KEYS if key not in cell]
     nested = ("configuration", "metrics", "provenance")
     missing = missing or [key for key in nested if not isinstance(cell[key], dict)]
-    missing = missing or [key for key in ("data", "seconds") if key not in cell["provenance"]]
+    missing = missing or [key for key in PROVENANCE if key not in cell["provenance"]]
     if missing:
         raise broken(path, f"the result {path} lacks {', '.join(missing)}")
     described, seconds = (cell["provenance"][key] for key in ("data", "seconds"))
@@ -173,6 +174,24 @@ def provenance(device: str, data, settings) -> dict:
         "settings": asdict(settings),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def provenances(*found: Results) -> str:
+    """What a notebook ends with: for each experiment where its cells come from, then one line on all their data."""
+    lines = []
+    for results in found:
+        lines.append(f"{results.experiment}: {len(results.cells)} of {results.wanted} cells ({results.preset} preset)")
+        stated = [cell["provenance"] for cell in results.cells]
+        for name, values in {
+            "commit": {p["commit"][:10] + (" with changes" if p["dirty"] else "") for p in stated},
+            "device": {p["device"] for p in stated},
+            "sha256 of the data": {p["data"]["sha256"] for p in stated},
+        }.items():
+            if values:
+                lines.append(f"  {name}: {', '.join(sorted(values))}")
+    # Stand-ins first: nobody should overlook them.
+    data = sorted({(not results.standin, results.data) for results in found if results.cells})
+    return "\n".join([*lines, "data: " + ("; ".join(text for _, text in data) or "no results yet")])
 
 
 def _commit() -> dict:

@@ -8,8 +8,7 @@ import pytest
 from svae_repro import figures, paths, summary
 from svae_repro.spaces import space
 from svae_repro.store import Outcome, write_cell
-
-PROVENANCE = {"data": {"description": "real", "sha256": "0"}, "seconds": 1, "commit": "0", "dirty": False}
+from tests.handmade import PROVENANCE
 
 
 @pytest.mark.parametrize("name", ["e2", "s2"])

@@ -8,8 +8,8 @@ import pytest
 from svae_repro import experiments, options, paths, store
 from svae_repro.errors import UserError
 from svae_repro.store import Outcome, cell_path, command, read_cell, slug, write_atomically, write_cell
+from tests.handmade import PROVENANCE
 
-PROVENANCE = {"commit": "c", "seconds": 1.0, "data": {"description": "hand-made", "sha256": "0"}}
 CONFIGURATION = {"d": 2, "space": "s"}
 
 
@@ -84,6 +84,7 @@ def edited(**changes):
         edited(metrics=[1, 2]),
         edited(configuration="d=2,space=s"),
         edited(provenance={}),
+        edited(provenance={key: value for key, value in PROVENANCE.items() if key != "commit"}),
         edited(provenance=PROVENANCE | {"seconds": "1"}),
         edited(provenance=PROVENANCE | {"seconds": float("nan")}),
         edited(provenance=PROVENANCE | {"data": "hand-made"}),
@@ -103,6 +104,7 @@ def edited(**changes):
         "metrics",
         "configuration",
         "provenance",
+        "commit",
         "seconds",
         "nan",
         "data",
@@ -120,6 +122,30 @@ def test_what_is_no_cell_is_refused_in_one_line_with_file_and_remedy(cell, damag
     assert str(error.value).endswith(
         f"python -m svae_repro run mnist_vae --preset {cell.parents[2].name} --where d=2,space=s --seeds 3 --fresh"
     )
+
+
+def test_where_cells_come_from_is_said_in_a_few_lines(cell):
+    trained = store.Results("mnist_vae", "paper", False, [read_cell(cell)] * 2, 100)
+    assert store.provenances(trained).splitlines() == [
+        "mnist_vae: 2 of 100 cells (paper preset)",
+        "  commit: 0123456789",
+        "  device: a cpu",
+        "  sha256 of the data: 0",
+        "data: real (hand-made)",
+    ]
+    digits = PROVENANCE | {"data": {"description": "stand-in (digits)", "sha256": "1"}}
+    cells = [{"provenance": digits}, {"provenance": digits | {"commit": "f" * 40, "dirty": True}}]
+    standin = store.Results("mnist_warmup", "paper", True, cells, 18)
+    missing = store.Results("m1m2", "paper", False, [], 135)
+    assert store.provenances(trained, standin, missing).splitlines()[4:] == [
+        "mnist_warmup: 2 of 18 cells (paper preset)",
+        "  commit: 0123456789, ffffffffff with changes",
+        "  device: a cpu",
+        "  sha256 of the data: 1",
+        "m1m2: 0 of 135 cells (paper preset)",
+        "data: stand-in (digits); real (hand-made)",  # what nobody should overlook comes first
+    ]
+    assert store.provenances(missing).endswith("data: no results yet")
 
 
 def test_a_metric_that_a_cell_lacks_is_named_with_file_and_remedy(cell):

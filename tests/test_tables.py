@@ -10,6 +10,7 @@ from scipy import stats
 
 from svae_repro import paths, store, tables
 from svae_repro.experiments import mnist_vae
+from tests.handmade import PROVENANCE
 
 DIMS = (2, 5, 10, 20, 40)
 COLUMNS = ["mean", "std", "n", "published_mean", "published_std", "verdict"]
@@ -26,7 +27,7 @@ def put(folder, d, letter, seed, offset=0.0, knn=None, **metrics):
         "configuration": {"d": d, "space": letter},
         "seed": seed,
         "metrics": metrics,
-        "provenance": {"seconds": 1.0, "data": {"description": "hand-made", "sha256": "0"}},
+        "provenance": PROVENANCE,
     }
     path = folder / "mnist_vae" / f"d={d},space={letter}" / f"seed-{seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -314,7 +315,7 @@ def put_graph(folder, model, seed, auc, dataset="Cora", loss="dense", protocol="
         "configuration": configuration,
         "seed": seed,
         "metrics": {"AUC": auc / 100, "AP": auc / 100},
-        "provenance": {"seconds": 1.0, "data": {"description": "hand-made", "sha256": "0"}},
+        "provenance": PROVENANCE,
     }
     path = folder / "vgae" / store.slug(configuration) / f"seed-{seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import pytest
 
 from svae_repro import plots
 from svae_repro.store import Outcome, Results, cell_path, read_cell, write_cell
+from tests.handmade import PROVENANCE
 
 
 @pytest.fixture(autouse=True)
@@ -101,9 +102,8 @@ def test_curves_mark_the_epoch_whose_weights_were_kept(home):
         configuration = {"dim_z1": 5, "dim_z2": 5, "topology": topology}
         path = cell_path(home, "m1m2", configuration, seed)
         curve = np.array([9.0, 7.0, 8.0], np.float32)
-        provenance = {"data": {"description": "x", "sha256": "0"}, "seconds": 1}
         outcome = Outcome({"best_epoch": 2}, {"validation_curve": curve})
-        write_cell(path, "m1m2", configuration, seed, outcome, provenance)
+        write_cell(path, "m1m2", configuration, seed, outcome, PROVENANCE)
         cells.append(read_cell(path))
     (axes,) = plots.semi_supervised_curves(Results("m1m2", "paper", False, cells, 2), warmup=1).axes
     lines = [line for line in axes.lines if line.get_label() in ("N+N", "S+S")]

@@ -9,6 +9,7 @@ from svae_repro.data.qm9 import SLOTS
 from svae_repro.dihedrals import molecule, torsion_chain
 from svae_repro.experiments.blog_qm9 import BINS, PRESETS, configurations
 from svae_repro.store import Outcome, Results, cell_path, read_cell, write_cell
+from tests.handmade import PROVENANCE
 
 TORSIONS = (60.0, 180.0, -75.5)
 KINDS = configurations(PRESETS["paper"])
@@ -51,12 +52,11 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
 
 def results(folder, kinds=KINDS, seeds=2) -> Results:
     """Every configuration of ``kinds``, stored as a study would."""
-    provenance = {"data": {"description": "real", "sha256": "0"}, "seconds": 1.0}
     cells = []
     for place, configuration in enumerate(kinds):
         for seed in range(seeds):
             path = cell_path(folder, "blog_qm9", configuration, seed)
-            write_cell(path, "blog_qm9", configuration, seed, Outcome(metrics(place, seed), arrays(seed)), provenance)
+            write_cell(path, "blog_qm9", configuration, seed, Outcome(metrics(place, seed), arrays(seed)), PROVENANCE)
             cells.append(read_cell(path))
     return Results("blog_qm9", "paper", False, cells, len(cells))
 
