@@ -247,5 +247,6 @@ def surface_area(m: np.ndarray, log_area: np.ndarray) -> Figure:
         axes.plot(m[best], np.exp(log_area[best]), "s", color=ORANGE, markersize=9)
         axes.set(yscale=scale, xlabel="m, the dimension of the surrounding space", ylabel="area")
         axes.grid(alpha=0.3)
-    panels[0].annotate(f"largest at m = {m[best]}", (m[best], np.exp(log_area[best])), (m[best] + 3, 30))
+    top = m[best], np.exp(log_area[best])
+    panels[0].annotate(f"largest at m = {m[best]}", top, (12, -10), textcoords="offset points")
     return figure
