@@ -80,7 +80,7 @@ def style_kept(originals: np.ndarray, restyled: np.ndarray) -> tuple[float, floa
 def overview(found: list[Results]) -> str:
     """A Markdown table of the paper's figures: what each shows, and what can be said of ours from ``found``.
 
-    "agrees", "partly" and "differs" are said of the drawn run of the paper preset on real data, "shown" of any other
+    "agrees", "partly" and "differs" are said of the drawn run of the paper preset on real data, "drawn" of any other
     and where there is no claim to test, "open" where there is no run. Figures 1 and 6 have verdicts of their own.
     """
     by_name = {results.experiment: results for results in found}
@@ -88,7 +88,7 @@ def overview(found: list[Results]) -> str:
         ("1", "01", "a circle in R^100 and four models' latent spaces", *_judged(_figure1, by_name["circle"])),
         ("2", "02", "MNIST in the latent plane and on the sphere", *_judged(_figure2, by_name["mnist_vae"])),
         ("3", "05", "the nodes of Cora in the plane and on the sphere", *_judged(_figure3, by_name["vgae"])),
-        ("4", "06", "sampling a vMF in four steps", "shown", "drawn with the steps' own formulas; nothing to test"),
+        ("4", "06", "sampling a vMF in four steps", "drawn", "with the steps' own formulas; nothing to test"),
         ("5", "", "", "–", "in the paper's appendix, which we do not have; its text does not mention it"),
         ("6", "06", "the surface area of a sphere by its dimension", *_figure6()),
         ("7", "02", "samples of the N-VAE", *_images(by_name["mnist_vae"], "e", "samples")),
@@ -104,7 +104,7 @@ def overview(found: list[Results]) -> str:
 def _judged(figure: Callable[[Results], tuple[str, str]], results: Results) -> tuple[str, str]:
     word, why = figure(results)
     if note := plots.remark(results):
-        return ("open" if word == "open" else "shown"), f"{note}; {why}"
+        return ("open" if word == "open" else "drawn"), f"{note}; {why}"
     return word, why
 
 
@@ -185,7 +185,7 @@ def _images(results: Results, letters: str, array: str) -> tuple[str, str]:
     if not there:
         return "open", "no run yet"
     lacks = [names[letter] for letter in letters if array == "grid" and names[letter] not in there]
-    return "shown", "; ".join([", ".join(there) + ": for the eye, nothing to test", *(f"no {x} yet" for x in lacks)])
+    return "drawn", "; ".join([", ".join(there) + ": for the eye, nothing to test", *(f"no {x} yet" for x in lacks)])
 
 
 def _figure10(results: Results) -> tuple[str, str]:

@@ -14,11 +14,16 @@ from .verdicts import counted, overall
 README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 
 CERTAINTY = """**How sure?** A *run* is one model trained from its own seed. Nothing is concluded from a single run, but
-for the figures of latent spaces and styles (2, 3 and 10), which are judged by the runs they draw. Two methods differ
+for the figures of latent spaces and styles (2, 3 and 10), which are judged by the run they draw. Two methods differ
 where a t-test gives p < 0.01, the paper's own rule; where it does not and runs of the protocol are missing, a
 comparison in a table is *open*. A table is *reproduced* if in every setting the same method wins as in the paper (or
-none does), *partly* if in at least half of them. Figure 1 and the studies beyond the paper have claims in place of
-published numbers, put to the test one by one, each from two runs of every model on, with their number n.
+none does), *partly* if in at least half of them.
+
+Figure 1 and the studies beyond the paper have claims in place of published numbers, put to the test once every model
+has two runs; the comparisons of one claim share the level of 0.01. A claim of the paper or the post is *reproduced*,
+*partly* or *not reproduced*. A question of our own is answered *yes*, *partly*, *no*, or, where the runs decide
+nothing, *not shown*. A figure *agrees* if what the paper reads in its picture can be measured in ours; one that is only
+*drawn* has nothing to test.
 """
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 SIGNIFICANCE = 0.01  # the paper's: p < 0.01 for bold type
+SUFFICIENT = ("moves", "some stuck")  # one cause is enough to move a table, or to stop trainings
 
 
 def reproduced(holds: Collection[bool]) -> str:
@@ -22,11 +23,12 @@ def counted(words: Iterable[str]) -> str:
 def overall(words: Iterable[str]) -> str:
     """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly".
 
-    A table "moves" as soon as one thing moves it.
+    A word of `SUFFICIENT` is said of all as soon as it is said of one.
     """
     words = set(words)
-    if "moves" in words:
-        return "moves"
+    for word in SUFFICIENT:
+        if word in words:
+            return word
     if len(words) == 1:
         return words.pop()
     return "open" if "open" in words else "not shown" if words <= {"no", "not shown"} else "partly"

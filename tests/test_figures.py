@@ -96,13 +96,13 @@ def test_the_overview_follows_the_cells(home):
     found = lines(summary.stored("paper"))
     assert found["3"][0] == "**agrees**" and "0.0% of the nodes" in found["3"][1] and "+5.1 points" in found["3"][1]
     assert found["2"][0] == "**open**" and "S-VAE: not there yet" in found["2"][1]
-    assert found["7"] == ["**shown**", "d = 2: for the eye, nothing to test"] and found["8"][0] == "**open**"
+    assert found["7"] == ["**drawn**", "d = 2: for the eye, nothing to test"] and found["8"][0] == "**open**"
     write("mnist_vae", {"d": 2, "space": "s"}, 0, {}, {"latent": sphere})
     assert lines(summary.stored("paper"))["2"][0] == "**differs**"  # on the equator
 
 
-def test_other_presets_are_shown_and_not_judged(home):
+def test_other_presets_are_drawn_and_not_judged(home):
     write("mnist_vae", {"d": 2, "space": "e"}, 0, {}, {"latent": np.zeros((5, 2))}, "quick")
     write("mnist_vae", {"d": 2, "space": "s"}, 0, {}, {"latent": np.eye(3)}, "quick")
     word, why = lines(summary.stored("quick"))["2"]
-    assert word == "**shown**" and why.startswith("quick preset; ")
+    assert word == "**drawn**" and why.startswith("quick preset; ")

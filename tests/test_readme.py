@@ -13,11 +13,13 @@ def test_verdicts_and_tables_are_those_of_the_committed_results(monkeypatch):
     assert block.strip() == summary.summary(data="real").strip(), "run: python -m svae_repro tables --readme"
 
 
-def test_the_example_runs():
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+def test_the_examples_run_one_after_the_other():
     names: dict = {}
-    exec(example, names)
-    assert names["h"].grad.isfinite().all() and names["kl"].shape == (64,)
+    for example in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(example, names)
+    assert names["h"].grad.isfinite().all() and names["z"].shape == (64, 10)
+    assert names["re"].shape == names["kl"].shape == (2, 64)
+    assert all(parameter.grad.isfinite().all() for parameter in names["vae"].parameters())
 
 
 def test_every_named_path_exists():

@@ -189,6 +189,10 @@ def _shade_blend(axes: Axes) -> None:
     axes.axhspan(SWITCH, vmf_barrier.BARRIER, color="grey", alpha=0.6, zorder=0, label="the blend, 10 < κ < 11")
 
 
+def _side_by_side(place: float, count: int, width: float = 0.15) -> np.ndarray:
+    return place + width * ((np.arange(count) + 0.5) / count - 0.5)
+
+
 def _mark_dimensions(axes: Axes, dims: list[int]) -> None:
     """A column for each dimension, and the legend, with each name once."""
     axes.set_xticks(range(len(dims)), [f"d = {d}" for d in dims])
@@ -210,9 +214,8 @@ def barrier(results: Results) -> Figure:
             if not kappas:
                 continue
             place = column + 0.28 * (offset - 1)
-            spread = np.linspace(-0.1, 0.1, len(kappas))
             look = {"color": colour, "markersize": 6, "alpha": 0.8, "markeredgewidth": 0, "label": label}
-            axes.plot(place + spread, kappas, marker, linestyle="none", **look)
+            axes.plot(_side_by_side(place, len(kappas), 0.2), kappas, marker, linestyle="none", **look)
             count, runs = vmf_barrier.stuck(results, d, estimator)
             axes.annotate(f"{count} of {runs}\nbelow", (place, 0.02), xycoords=("data", "axes fraction"), ha="center")
     title = "κ after the first epochs: the median of the test images, a marker for each training"
@@ -235,19 +238,22 @@ def training_effect(results: Results) -> Figure:
             place = column + 0.18 * (offset - 1.5)
             if estimator != "exact":
                 gaps = vmf_training.differences(results, d, estimator, "LL")
-                left.plot(np.full(len(gaps), place), gaps, marker, color=colour, alpha=0.5, markeredgewidth=0)
                 if len(gaps):
-                    spread = gaps.std(ddof=1) if len(gaps) > 1 else 0
-                    look = {"color": colour, "capsize": 4, "markersize": 7, "label": name}
-                    left.errorbar(place + 0.06, gaps.mean(), spread, marker=marker, **look)
+                    left.plot(_side_by_side(place, len(gaps)), gaps, marker, color=colour, markersize=6, label=name)
+                if len(gaps) > 1 and not vmf_training.lost(results, d, estimator):
+                    look = {"color": colour, "capsize": 4, "alpha": 0.5, "linestyle": "none"}
+                    left.errorbar(place + 0.09, gaps.mean(), gaps.std(ddof=1), marker="_", markersize=10, **look)
             if estimator == "power":
                 continue  # its concentration is on another scale
             cells = [c["metrics"] for c in results.where(d=d, estimator=estimator) if "concentration" in c["metrics"]]
-            for cell, shift in zip(cells, np.linspace(-0.06, 0.06, len(cells)), strict=True):
+            for cell, here in zip(cells, _side_by_side(place, len(cells)), strict=True):
                 low, middle, high = cell["concentration"]
                 look = {"color": colour, "capsize": 2, "markersize": 5, "label": name}
-                right.errorbar(place + shift, middle, [[middle - low], [high - middle]], marker=marker, **look)
-    left.set(ylabel="LL − LL of the exact S-VAE (nats)", title="log-likelihood, paired by seed")
+                right.errorbar(here, middle, [[middle - low], [high - middle]], marker=marker, **look)
+    left.set_yscale("symlog", linthresh=1)
+    left.set_ylim(top=max(2, left.get_ylim()[1]))  # room for the legend
+    left.yaxis.set_major_formatter("{x:g}")
+    left.set(ylabel="LL − LL of the exact S-VAE (nats)", title="log-likelihood of each run, paired by seed")
     right.set(yscale="log", ylabel="κ", title="κ of the test images in each run: median, 5 to 95 %")
     for axes in (left, right):
         _mark_dimensions(axes, dims)

@@ -27,7 +27,8 @@ def hyperbolic_models(curves: dict[str, Sequence[np.ndarray]], disc: Map, half_p
     figure = plt.figure(figsize=(8.2, 3), layout="constrained")
     figure.suptitle("Three views of the hyperbolic plane")
     solid, round_, half = _panels(figure, "3..")
-    _sheet(solid, 2.2)
+    _sheet(solid, 2.2, zoom=1.3)
+    solid.view_init(45, -60)  # from high up the circles in front stand apart
     _unit_disc(round_)
     half.axhline(0, color="black")
     for look, (name, group) in zip(LOOKS, curves.items(), strict=True):
@@ -83,16 +84,20 @@ def tangent_spaces(lines: Sequence[np.ndarray], planes: Sequence[np.ndarray]) ->
     for look, (point, vector) in zip(LOOKS, lines, strict=True):
         line = point + np.linspace(-1.2, 1.2, 2)[:, None] * vector
         curve.plot(line[:, 1], line[:, 0], **look)
-        curve.annotate("", (point + vector)[::-1], point[::-1], arrowprops={"arrowstyle": "-|>", "color": "black"})
+        arrow = {"arrowstyle": "-|>", "color": look["color"], "linewidth": 2}
+        curve.annotate("", (point + vector)[::-1], point[::-1], arrowprops=arrow)
         curve.plot(*point[::-1], "o", color="black", markersize=4)
     curve.set(aspect="equal", xlim=(-reach, reach), ylim=(0, reach), xlabel="$x_1$", ylabel="$x_0$", title="H¹")
     curve.legend(fontsize=8, loc="lower right")
-    _sheet(solid, 1.7)
+    _sheet(solid, 1.7, zoom=1.3)
+    solid.view_init(40, -60)
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * 0.6
     for look, (point, *frame) in zip(LOOKS, planes, strict=True):
-        solid.plot(*_upright(point + square @ np.stack(frame)), **look, zorder=9)
+        solid.plot(*_upright(point + square @ np.stack(frame)), **look, linewidth=1, zorder=9)
+        solid.plot(*_upright(point[None]), "o", color="black", markersize=4, zorder=11)
         for vector in frame:
-            solid.quiver(*_upright(point), *_upright(vector), color="black", linewidth=1.2, arrow_length_ratio=0.2)
+            arrow = {"color": look["color"], "linewidth": 2, "arrow_length_ratio": 0.2}
+            solid.quiver(*_upright(point), *_upright(vector), **arrow, zorder=10)
     solid.set_title("H²")
     return figure
 

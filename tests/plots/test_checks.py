@@ -79,9 +79,26 @@ def test_the_effect_pairs_the_seeds(home, runs):
     ]
     figure = plots.training_effect(Results("vmf_training", "quick", False, cells, 1))
     left, right = figure.axes
+    drawn = [line.get_ydata() for line in left.lines if line.get_marker() in "v^P"]
+    assert sorted(np.concatenate(drawn)) == pytest.approx(np.repeat([-6, -4, -2], 2 * runs))
     means = [container.lines[0].get_ydata()[0] for container in left.containers]
-    assert means == pytest.approx([-2, -2, -4, -4, -6, -6])
+    assert means == pytest.approx([-2, -2, -4, -4, -6, -6] if runs > 1 else [])
     assert len(right.containers) == 3 * runs  # d = 5 only; Power Spherical has another scale
+    plots.save(figure, "name", PLACE)
+
+
+def test_no_mean_is_drawn_where_a_run_is_lost(home):
+    cells = [
+        {"configuration": {"d": d, "estimator": name}, "seed": seed, "metrics": {"LL": -100 + seed / 10 - loss}}
+        for d, name, losses in ((20, "exact", (0,) * 3), (20, "published", (1,) * 3), (40, "exact", (0,) * 3))
+        for seed, loss in enumerate(losses)
+    ]
+    for seed, loss in enumerate((0, 0, 70)):
+        where = {"d": 40, "estimator": "published"}
+        cells.append({"configuration": where, "seed": seed, "metrics": {"LL": -100 + seed / 10 - loss}})
+    figure = plots.training_effect(Results("vmf_training", "paper", False, cells, 1))
+    (mean,) = figure.axes[0].containers
+    assert mean.lines[0].get_ydata()[0] == pytest.approx(-1)
     plots.save(figure, "name", PLACE)
 
 
