@@ -136,7 +136,8 @@ class Table:
         total = len(outcomes)
         rest = f", {other} with another winner" * bool(other) + f", {undecided} undecided" * bool(undecided)
         means = self.frame["verdict"][self.frame["verdict"] != ""]
-        agreement = f"{(means == 'agrees').sum()} of {len(means)} means lie within three published standard deviations"
+        what = "single runs" if self.frame["n"].max() == 1 else "means"
+        agreement = f"{(means == 'agrees').sum()} of {len(means)} {what} lie within three published standard deviations"
         if missing:
             count = f"{missing} of {total} comparisons between methods need more runs"
             if missing < total:

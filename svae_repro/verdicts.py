@@ -38,26 +38,23 @@ def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, reach: bool = 
     """Whether the first of two models is better than the second, in every comparison; the numbers behind the word.
 
     ``gaps`` has the differences of a ``score`` for each comparison, by seed. Paired t-tests; the level
-    is shared among them. "yes": every test says so; "partly": some do. If none does, "no": one says the contrary, or
-    all the means point the other way; "not shown": otherwise. ``reach`` asks only that the mean is not lower: "yes";
+    is shared among them. "yes": every test says so; "partly": some do. If none does, "no": one says the contrary; "not
+    shown": otherwise. ``reach`` asks only that the mean is not lower: "yes";
     "no": a test says that it is; "not shown": lower, and no test says so. "open" while a comparison has less than two
     pairs.
     """
-    confirmed, contradicted, ahead, numbers = 0, 0, 0, []
+    confirmed, contradicted, numbers = 0, 0, []
     for comparison, values in gaps.items():
         if len(values) < 2:
             continue
         p = stats.ttest_1samp(values, 0).pvalue
         found = p < SIGNIFICANCE / len(gaps)
         mean = values.mean()
-        ahead += mean > 0
         confirmed += mean >= 0 if reach else found and mean > 0
         contradicted += found and mean < 0
         numbers.append(f"{comparison} {mean:+.2f} ± {values.std(ddof=1):.2f} (n={len(values)}, p={p:.1g})")
     if len(numbers) < max(1, len(gaps)):
         return "open", "; ".join(numbers) or "fewer than two pairs of runs"
-    if confirmed:
-        word = "yes" if confirmed == len(gaps) else "partly"
-    else:
-        word = "no" if contradicted or not (ahead or reach) else "not shown"
+    none = "no" if contradicted else "not shown"
+    word = "yes" if confirmed == len(gaps) else "partly" if confirmed else none
     return word, f"{score}: {'; '.join(numbers)}"

@@ -217,9 +217,13 @@ def best_of_all(runs: Runs, settings: Settings, favourite: Place) -> tuple[str, 
     alone, alike = not level, all((c[0], c[2]) == (best[0], best[2]) for c in level)
     same = (best[0], best[2]) == (favourite[0], favourite[2])
     word = "reproduced" if alone and best == favourite else "partly" if alike and same else "not reproduced"
-    lead = "shown" if alone else "no winner shown"
+    lead = "shown" if alone else f"no winner shown: not told from {_counted(level)}"
     of_all = f"best: {_named(best)}, {mean[best]:.1f}; next: {_named(second)}, {mean[second]:.1f} ({lead})"
     return word, f"{of_all}; that one: {mean[favourite]:.1f}"
+
+
+def _counted(places: set[Place]) -> str:
+    return f"{len(places)} others" if len(places) > 3 else " / ".join(map(_named, sorted(places)))
 
 
 def _named(place: Place) -> str:

@@ -102,9 +102,10 @@ def blog_kl_terms(results: Results) -> Figure:
         look = {"linestyle": "none", **STYLES[kind]}
         left.plot(closed, true, **look)
         right.plot(place, true - closed, **look)
-    high = 1.05 * max(c["metrics"]["KL"] for c in cells)
-    left.plot([0, high], [0, high], color="black", linestyle="--", linewidth=1, label="equal")
-    left.set(xlabel="closed form, in nats", ylabel="KL divergence, in nats")
+    closed = [c["metrics"]["KL_tangent"] for c in cells]
+    ends = [0.9 * min(closed), 1.1 * max(closed)]
+    left.plot(ends, ends, color="black", linestyle="--", linewidth=1, label="equal")
+    left.set(xscale="log", yscale="log", xlabel="closed form, in nats", ylabel="KL divergence, in nats")
     right.axhline(0, color="black", linestyle="--", linewidth=1)
     right.set(xlabel="dimension d of the latent space", ylabel="KL divergence − closed form, in nats")
     right.set(xticks=range(len(dims)), xticklabels=dims, xlim=(-0.5, len(dims) - 0.5))

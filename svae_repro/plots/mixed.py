@@ -68,7 +68,7 @@ def mixed_factors(results: Results, d: int) -> Figure:
         heights = np.mean([_in_order(factors, values) for values in divergences], axis=0)
         bottom = 0.0
         for factor, height in zip(factors, heights, strict=True):
-            axes.bar(place, height, 0.7, bottom, **_filling(factor[0]), linewidth=0.2)  # a silent one is hardly higher
+            axes.bar(place, height, 0.7, bottom, **_filling(factor[0]), linewidth=0.6)
             bottom += height
     present = sorted({factor[0] for name in table["space"] for factor in re.findall("[a-z][0-9]+", name)})
     handles = [Patch(**_filling(letter), label=NAMES[letter]) for letter in present]
@@ -76,11 +76,12 @@ def mixed_factors(results: Results, d: int) -> Figure:
     axes.set_xticks(range(len(models)), [model_title(model) for model in models], rotation=30, ha="right")
     axes.set_ylabel("KL divergence in nats")
     axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)  # its lines are no factors
     return figure
 
 
 def _filling(letter: str) -> dict:
-    return {"facecolor": KINDS[kind(letter)]["color"], "hatch": HATCHES[letter], "edgecolor": "white"}
+    return {"facecolor": KINDS[kind(letter)]["color"], "hatch": HATCHES[letter], "edgecolor": "black"}
 
 
 def _in_order(factors: list[str], values: list[float]) -> list[float]:
