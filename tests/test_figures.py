@@ -101,6 +101,15 @@ def test_the_overview_follows_the_cells(home):
     assert lines(summary.stored("paper"))["2"][0] == "**differs**"  # on the equator
 
 
+@pytest.mark.parametrize("used, word", [(1.0, "agrees"), (0.6, "partly"), (0.5, "differs")])
+def test_figure_2_wants_the_sphere_used_much_more_evenly(home, used, word):
+    """Of the plane half of the cells of equal prior probability are used (log 2 nats), of the sphere this share."""
+    for letter, share in (("e", 0.5), ("s", used)):
+        points = space(f"{letter}2").grid(20).numpy()
+        write("mnist_vae", {"d": 2, "space": letter}, 0, {}, {"latent": points[: round(share * len(points))]})
+    assert lines(summary.stored("paper"))["2"][0] == f"**{word}**"
+
+
 def test_other_presets_are_drawn_and_not_judged(home):
     write("mnist_vae", {"d": 2, "space": "e"}, 0, {}, {"latent": np.zeros((5, 2))}, "quick")
     write("mnist_vae", {"d": 2, "space": "s"}, 0, {}, {"latent": np.eye(3)}, "quick")
