@@ -20,9 +20,9 @@ comparison in a table is *open*. A table is *reproduced* if in every setting the
 none does), *partly* if in at least half of them.
 
 Figure 1 and the studies beyond the paper have claims in place of published numbers, put to the test once every model
-has two runs; the comparisons of one claim share the level of 0.01. A claim of the paper or the post is *reproduced*,
-*partly* or *not reproduced*. A question of our own is answered *yes*, *partly*, *no*, or, where the runs decide
-nothing, *not shown*. A figure *agrees* if what the paper reads in its picture can be measured in ours; one that is only
+has two runs. A claim of the paper or the post is *reproduced*, *partly* or *not reproduced*. A question of our own is
+answered *yes*, *partly*, *no*, or, where the runs decide nothing, *not shown*; its comparisons share the level of 0.01.
+A figure *agrees* if what the paper reads in its picture can be measured in ours, *partly* if in part; one that is only
 *drawn* has nothing to test.
 """
 
