@@ -102,7 +102,7 @@ def sampler_map(arrays: dict[str, np.ndarray]) -> Figure:
     figure.suptitle("The published sampler and gradient over κ and m")
     gap = arrays["published_w"] - arrays["exact_w"]
     published, uncorrected = (arrays[name] / arrays["exact_slope"] for name in ("published_slope", "uncorrected_slope"))
-    gaps, ratios = [-0.4, -0.2, -0.1, -0.02], [0.6, 0.8, 0.95, 1.05, 1.5]
+    gaps, ratios = [-0.4, -0.2, -0.1, -0.02], [0.95, 1.05, 1.5]
     near = (kappa >= 9.5) & (kappa <= 11.5)
     for axes, values, norm, levels, title in (
         (panels[0, 0], gap, TwoSlopeNorm(0, -0.6, 0.1), gaps, "E[w] of its samples − E[w] of the vMF"),
