@@ -15,6 +15,7 @@ stand where the paper has 20 runs, and standard deviations are between models.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.distributions import Distribution
 
@@ -22,7 +23,7 @@ from .. import evaluation
 from ..data.mnist import Images, Pixels, load_mnist
 from ..models import VAE
 from ..spaces import Euclidean, Space, space
-from ..store import Outcome
+from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Fit, Schedule, fit, run_generators
 
@@ -198,6 +199,18 @@ def _knn(settings: Settings, images: Images, latent, train, test, seed: int) -> 
             for chosen in (balanced_subset(images.train_labels, count, rng) for _ in range(settings.labelled_sets))
         ]
     return accuracies
+
+
+def bound_gaps(results: Results) -> pd.DataFrame:
+    """LL - ELBO by method and d, each run's own, for either LL of `likelihoods`: its mean and the number of runs."""
+    rows = [
+        {"method": METHODS[cell["configuration"]["space"]], "d": cell["configuration"]["d"]}
+        | {name: cell["metrics"].get(name, np.nan) - cell["metrics"]["ELBO"] for name in ("LL", "LL_released")}
+        for cell in results.cells
+    ]
+    columns = ["method", "d", "LL", "LL_released"]
+    runs = pd.DataFrame(rows, columns=columns).groupby(["method", "d"])
+    return runs.mean().join(runs.count().add_prefix("n of "))
 
 
 def balanced_subset(labels: torch.Tensor, count: int, rng: np.random.Generator) -> torch.Tensor:

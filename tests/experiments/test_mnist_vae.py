@@ -9,8 +9,17 @@ import torch
 from svae_repro import evaluation
 from svae_repro.data.mnist import Pixels
 from svae_repro.experiments import mnist_vae
-from svae_repro.experiments.mnist_vae import PRESETS, balanced_subset, configurations, load_data, run_cells, table_rows
+from svae_repro.experiments.mnist_vae import (
+    PRESETS,
+    balanced_subset,
+    bound_gaps,
+    configurations,
+    load_data,
+    run_cells,
+    table_rows,
+)
 from svae_repro.spaces import space
+from svae_repro.store import Results
 from svae_repro.study import Job
 from svae_repro.training import EVALUATION, Schedule, run_generators
 
@@ -124,6 +133,15 @@ def test_the_released_log_likelihood_never_decodes_its_samples(letter):
     other = mnist_vae.likelihoods(job, model, test, run_generators(job.seeds, EVALUATION))
     torch.testing.assert_close(other["LL_released"] - other["RE"], gain)
     assert (other["LL"] - other["RE"] - (scores[100]["LL"] - scores[100]["RE"])).abs().min() > 0.5
+
+
+def test_the_gap_of_a_bound_is_each_runs_own():
+    """The released LL of some runs is not held against the ELBO of others."""
+    scores = [{"LL": -3.0, "ELBO": -5.0}, {"LL": -3.0, "ELBO": -6.0, "LL_released": -5.0}]
+    cells = [{"configuration": {"d": 2, "space": "s"}, "metrics": metrics} for metrics in scores]
+    (gap,) = bound_gaps(Results("mnist_vae", "paper", False, cells, 2)).reset_index().to_dict("records")
+    assert gap == {"method": "S-VAE", "d": 2, "LL": 2.5, "LL_released": 1.0, "n of LL": 2, "n of LL_released": 1}
+    assert bound_gaps(Results("mnist_vae", "paper", False, [], 2)).empty
 
 
 def test_balanced_subset_is_balanced_and_seeded():

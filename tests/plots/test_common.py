@@ -250,17 +250,15 @@ def test_knn_legend_names_what_any_panel_shows(home):
 def test_the_gap_of_the_likelihood_by_all_the_ways_to_get_it():
     nan = math.nan
     rows = [
-        (method, 2, metric, mean, published)
+        (method, 2, metric, published)
         for method, gap in (("N-VAE", 1.0), ("S-VAE", 2.0))
-        for metric, mean, published in (
-            ("LL", -90 + gap, -89.0),
-            ("ELBO", -90.0, -89 - 3 * gap),
-            ("LL_released", -90 + 4 * gap, nan),
-        )
+        for metric, published in (("LL", -89.0), ("ELBO", -89 - 3 * gap))
     ]
-    rows += [("S-VAE", 5, metric, nan, value) for metric, value in (("LL", -70.0), ("ELBO", -77.0))]
-    frame = pd.DataFrame(rows, columns=["method", "d", "metric", "mean", "published_mean"])
-    figure = plots.likelihood_gap(frame, {5: 6.5})
+    rows += [("S-VAE", 5, metric, value) for metric, value in (("LL", -70.0), ("ELBO", -77.0))]
+    frame = pd.DataFrame(rows, columns=["method", "d", "metric", "published_mean"])
+    index = pd.MultiIndex.from_tuples([("N-VAE", 2), ("S-VAE", 2)], names=["method", "d"])
+    gaps = pd.DataFrame({"LL": [1.0, 2.0], "LL_released": [4.0, 8.0]}, index)
+    figure = plots.likelihood_gap(frame, gaps, {5: 6.5})
     drawn = [{line.get_label(): line.get_ydata() for line in axes.lines} for axes in figure.axes]
     np.testing.assert_allclose(drawn[0]["published"], [3, nan])
     np.testing.assert_allclose(drawn[0]["ours, importance sampling"], [1, nan])
@@ -269,9 +267,8 @@ def test_the_gap_of_the_likelihood_by_all_the_ways_to_get_it():
     np.testing.assert_allclose(drawn[1]["released formula, from the published KL"], [nan, 6.5])
     assert len(drawn[0]) == 3 and len({line.get_marker() for line in figure.axes[1].lines}) == 3
     plt.close(figure)
-    for without in ("LL_released", "published_mean"):  # older cells, stand-in data
-        part = frame[frame["metric"] != without].assign(**{without: nan} if without == "published_mean" else {})
-        plt.close(plots.likelihood_gap(part, {}))
+    plt.close(plots.likelihood_gap(frame, gaps.assign(LL_released=nan), {}))  # older cells
+    plt.close(plots.likelihood_gap(frame.assign(published_mean=nan), gaps, {}))  # stand-in data
 
 
 def test_the_warm_up_is_judged_in_published_standard_deviations():
