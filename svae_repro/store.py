@@ -169,11 +169,16 @@ def provenance(device: str, data, settings) -> dict:
     return {
         **_commit(),
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in RECORDED_VERSIONS},
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
         "data": {"name": data.name, "standin": data.standin, "sha256": data.sha256, "description": data.description},
         "settings": asdict(settings),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _processor() -> str:
+    """Kind of the CPU with the instructions that PyTorch uses on it: the last digits of a sum hang on them."""
+    return f"{platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def provenances(*found: Results) -> str:

@@ -198,6 +198,13 @@ def test_provenance_outside_a_git_checkout_says_so(tmp_path, monkeypatch):
     assert store._commit() == {"commit": "unknown", "dirty": None}
 
 
+def test_the_device_of_a_cpu_names_its_instructions(monkeypatch):
+    monkeypatch.setattr(store.platform, "processor", lambda: "")
+    monkeypatch.setattr(store.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(store.torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert store._processor() == "x86_64, AVX2"
+
+
 def test_provenance_names_the_commit_and_whether_the_code_differs_from_it(tmp_path, monkeypatch):
     import subprocess
 
