@@ -133,8 +133,8 @@ def _figure2(results: Results) -> tuple[str, str]:
     if len(measured) < 2:
         return "open", why
     # One run of each: less than half as uneven is a difference to see, less by a few hundredths of a nat is not.
-    ratio = measured["s"][1] / measured["e"][1]
-    return "agrees" if ratio < 0.5 else "partly" if ratio < 1 else "differs", why
+    plane, sphere = (measured[letter][1] for letter in "es")
+    return "agrees" if sphere < plane / 2 else "partly" if sphere < plane else "differs", why
 
 
 def plane_auc(results: Results) -> tuple[float, float, int]:

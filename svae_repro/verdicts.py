@@ -34,6 +34,11 @@ def overall(words: Iterable[str]) -> str:
     return "open" if "open" in words else "not shown" if words <= {"no", "not shown"} else "partly"
 
 
+def differ(first: Iterable[float], second: Iterable[float]) -> bool:
+    """Whether Welch's t-test tells two sets of runs apart, p < 0.01."""
+    return bool(stats.ttest_ind(list(first), list(second), equal_var=False).pvalue < SIGNIFICANCE)
+
+
 def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, reach: bool = False) -> tuple[str, str]:
     """Whether the first of two models is better than the second, in every comparison; the numbers behind the word.
 

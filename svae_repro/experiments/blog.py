@@ -11,12 +11,11 @@ loss is that objective too, but its ``ELBO`` and ``KL`` are the real ones; ``KL_
 reports. ``e-warm`` and ``s-warm`` are trained with a linear KL warm-up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import stats
 
 from .. import evaluation
 from ..data.mnist import Images, Pixels
@@ -26,7 +25,7 @@ from ..spaces import space
 from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
-from ..verdicts import SIGNIFICANCE, reproduced
+from ..verdicts import differ, reproduced
 
 
 @dataclass(frozen=True)
@@ -174,11 +173,6 @@ def elbos(results: Results) -> Runs:
 
 
 OPEN = ("open", "a model has fewer than two runs")
-
-
-def differ(first: Iterable[float], second: Iterable[float]) -> bool:
-    """Whether Welch's t-test tells two sets of runs apart, p < 0.01."""
-    return bool(stats.ttest_ind(list(first), list(second), equal_var=False).pvalue < SIGNIFICANCE)
 
 
 def winner(values: dict[str, list[float]], lowest: bool = False) -> str | None:

@@ -102,8 +102,8 @@ def blog_kl_terms(results: Results) -> Figure:
         look = {"linestyle": "none", **STYLES[kind]}
         left.plot(closed, true, **look)
         right.plot(place, true - closed, **look)
-    closed = [c["metrics"]["KL_tangent"] for c in cells]
-    ends = [0.9 * min(closed), 1.1 * max(closed)]
+    every = [c["metrics"]["KL_tangent"] for c in cells]
+    ends = [0.9 * min(every), 1.1 * max(every)]
     left.plot(ends, ends, color="black", linestyle="--", linewidth=1, label="equal")
     left.set(xscale="log", yscale="log", xlabel="closed form, in nats", ylabel="KL divergence, in nats")
     right.axhline(0, color="black", linestyle="--", linewidth=1)

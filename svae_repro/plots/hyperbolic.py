@@ -27,8 +27,7 @@ def hyperbolic_models(curves: dict[str, Sequence[np.ndarray]], disc: Map, half_p
     figure = plt.figure(figsize=(8.2, 3), layout="constrained")
     figure.suptitle("Three views of the hyperbolic plane")
     solid, round_, half = _panels(figure, "3..")
-    _sheet(solid, 2.2, zoom=1.3)
-    solid.view_init(45, -60)  # from high up the circles in front stand apart
+    _sheet(solid, 2.2, zoom=1.3, elevation=45)  # from high up the circles in front stand apart
     _unit_disc(round_)
     half.axhline(0, color="black")
     for look, (name, group) in zip(LOOKS, curves.items(), strict=True):
@@ -89,8 +88,7 @@ def tangent_spaces(lines: Sequence[np.ndarray], planes: Sequence[np.ndarray]) ->
         curve.plot(*point[::-1], "o", color="black", markersize=4)
     curve.set(aspect="equal", xlim=(-reach, reach), ylim=(0, reach), xlabel="$x_1$", ylabel="$x_0$", title="H¹")
     curve.legend(fontsize=8, loc="lower right")
-    _sheet(solid, 1.7, zoom=1.3)
-    solid.view_init(40, -60)
+    _sheet(solid, 1.7, zoom=1.3, elevation=40)
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * 0.6
     for look, (point, *frame) in zip(LOOKS, planes, strict=True):
         solid.plot(*_upright(point + square @ np.stack(frame)), **look, linewidth=1, zorder=9)
@@ -254,9 +252,9 @@ def _unit_disc(axes: Axes) -> None:
     axes.set_axis_off()
 
 
-def _sheet(axes: Axes, radius: float, zoom: float = 1.45) -> None:
+def _sheet(axes: Axes, radius: float, zoom: float = 1.45, elevation: float = 28) -> None:
     angle, r = np.meshgrid(np.linspace(0, 2 * math.pi, 49), np.linspace(0, radius, 13))
-    _wires(axes, (np.sinh(r) * np.cos(angle), np.sinh(r) * np.sin(angle), np.cosh(r)), zoom)
+    _wires(axes, (np.sinh(r) * np.cos(angle), np.sinh(r) * np.sin(angle), np.cosh(r)), zoom, elevation)
 
 
 def _ball(axes: Axes, radius: float, zoom: float = 1.45) -> None:
@@ -270,10 +268,10 @@ def _flat(axes: Axes, radius: float) -> None:
     _wires(axes, (x, y, np.zeros_like(x)))
 
 
-def _wires(axes: Axes, surface: tuple, zoom: float = 1.45) -> None:
+def _wires(axes: Axes, surface: tuple, zoom: float = 1.45, elevation: float = 28) -> None:
     axes.plot_wireframe(*surface, color=GREY, linewidth=0.3, rcount=5, ccount=12)
     limits = [(part.min(), part.max() + 0.5) for part in surface]  # one unit is as long on all three axes
     axes.set(**dict(zip(("xlim", "ylim", "zlim"), limits, strict=True)))
     axes.set_box_aspect([high - low for low, high in limits], zoom=zoom)
     axes.set_axis_off()
-    axes.view_init(28, -60)
+    axes.view_init(elevation, -60)
