@@ -41,7 +41,7 @@ def log_iv(order: float, x: Tensor) -> Tensor:
     Raises:
         ValueError: the order is negative or not finite.
     """
-    return _LogIv.apply(_checked_order(order), x.double()).to(x.dtype)
+    return _LogIv.apply(_checked_order(order), x.double()).to(_dtype(x))
 
 
 def bessel_ratio(order: float, x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def log_0f1(order: float, x: Tensor) -> Log0F1:
     cancel in log I_order(x) - order log(x/2). Its Legendre transform is the KL divergence between the two, whose
     derivative x A' is formed as such. Shapes and errors as for `log_iv`. All but ``slope`` are differentiable twice.
     """
-    return Log0F1(*(part.to(x.dtype) for part in _Log0F1.apply(_checked_order(order), x.double())))
+    return Log0F1(*(part.to(_dtype(x)) for part in _Log0F1.apply(_checked_order(order), x.double())))
 
 
 def _checked_order(order: float) -> float:
@@ -77,6 +77,10 @@ def _checked_order(order: float) -> float:
     if not (math.isfinite(order) and order >= 0):
         raise ValueError(f"the order of a Bessel function must be a finite number >= 0, got {order}")
     return order
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
 
 
 class _LogIv(torch.autograd.Function):
@@ -123,10 +127,22 @@ class _Log0F1(torch.autograd.Function):
         if grad_ratio is not None:
             terms.append(grad_ratio * slope)
         if grad_slope is not None:
-            terms.append(grad_slope * (x.detach() * curvature / (s2 * s2)))
+            terms.append(grad_slope * _Last.apply(x, x.detach() * curvature / (s2 * s2)))
         if grad_legendre is not None:
             terms.append(grad_legendre * (x * slope))
         return None, functools.reduce(torch.add, terms) if terms else None
+
+
+class _Last(torch.autograd.Function):
+    """A derivative, as a function of ``x``, that has none of its own here."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, derivative: Tensor) -> Tensor:
+        return derivative.clone()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        raise NotImplementedError("the logarithm of a Bessel function has no third derivative here")
 
 
 def _evaluate(series: tuple[Tensor, Tensor], t: Tensor) -> Tensor:
@@ -143,7 +159,8 @@ def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
 
     Columns: log I_v and F less their elementary leading parts; A (nu + s) / x; A' s^2; A'' s^4 / x.
     """
-    odd = 2 * torch.arange(SERIES_NODES) + 1
+    degree = torch.arange(SERIES_NODES, device="cpu")
+    odd = 2 * degree + 1
     angles = odd.double() * (math.pi / 2 / SERIES_NODES)
     nu = order + 1
     t = (angles / 2).cos() ** 2
@@ -159,7 +176,7 @@ def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
     at_0 += math.log(_debye_at_one(big)) - math.fsum(math.log(big / k) for k in _recurrence_orders(order, big))
     values = torch.stack([log_iv, log_iv - at_0, e.q * (nu + s), e.slope * s**2], dim=-1)
     # The multiples of the angles are reduced as integers: rounding them would leave noise in the high coefficients.
-    multiples = torch.outer(torch.arange(SERIES_NODES), odd) % (4 * SERIES_NODES)
+    multiples = torch.outer(degree, odd) % (4 * SERIES_NODES)
     cosines = torch.cos(multiples.double() * (math.pi / 2 / SERIES_NODES))
     coefficients = cosines @ values * (2 / SERIES_NODES)
     coefficients[0] /= 2
@@ -168,10 +185,10 @@ def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
     curvature = -Chebyshev.identity(domain=[0, 1]) * p.deriv() - 2 * p
     coefficients = torch.column_stack([coefficients, torch.from_numpy(curvature.coef)])
     # Below these sizes, relative to a column's largest or 1, coefficients are mostly rounding errors of the values.
-    noise = torch.tensor([3e-15, 3e-15, 3e-15, 5e-15, 1e-11], dtype=torch.float64)
+    noise = torch.tensor([3e-15, 3e-15, 3e-15, 5e-15, 1e-11], dtype=torch.float64, device="cpu")
     relevant = coefficients.abs() > noise * coefficients.abs().amax(0).clamp_min(1)
     terms = int(relevant.any(1).nonzero().max()) + 1
-    degrees = 2 * torch.arange(terms, dtype=torch.float64)
+    degrees = 2 * torch.arange(terms, dtype=torch.float64, device="cpu")
     return degrees.to(device), coefficients[:terms].to(device)
 
 

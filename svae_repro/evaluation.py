@@ -130,13 +130,13 @@ def marginal_kl(model: VAE, x: Tensor, generators: Sequence[torch.Generator], sa
     """KL divergence in nats from the aggregate posterior of ``x`` [R, N, features] to the prior, [R].
 
     The aggregate posterior is the mixture of all N posteriors (Hoffman and Johnson 2016); the expectation over it is
-    estimated from ``samples`` points, the mixture's density at them is exact.
+    estimated from as many points of each, at least ``samples`` in all, the mixture's density at them is exact.
     """
     posterior = model.posterior(x)
     prior = model.space.prior(model.device)
     count = x.shape[1]
     rounds = -(-samples // count)
-    z = posterior.rsample((rounds,), generator=generators).transpose(0, 1).flatten(1, 2)[:, :samples]  # [R, S, m]
+    z = posterior.rsample((rounds,), generator=generators).transpose(0, 1).flatten(1, 2)  # [R, S, m]
     rows = max(1, DISTANCES_IN_MEMORY // (count * z.shape[-1] * model.runs))
     log_mixture = [
         (posterior.log_prob(part.transpose(0, 1).unsqueeze(2)).double().logsumexp(-1) - math.log(count)).transpose(0, 1)

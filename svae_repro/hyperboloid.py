@@ -78,7 +78,17 @@ def expand(v: Tensor) -> Tensor:
 
 def move(base: Tensor, point: Tensor) -> Tensor:
     """The point that the boost L_base makes of ``point``."""
-    return _boost(base, _time(point), point)[..., 1:]
+    time, base_time = _time(point), _time(base)
+    along, square = (base * point).sum(-1, keepdim=True), base.square().sum(-1, keepdim=True)
+    # From a base far out back over the origin, time and along cancel; there their squares are subtracted by factors.
+    back = (along < 0) & (square > 1)
+    square = torch.where(back, square, 1.0)
+    ratio = torch.where(back, along, -1.0) / square
+    across = point - base * ratio
+    across = across - base * ((base * across).sum(-1, keepdim=True) / square)  # what rounding has left along base
+    width = (1 + across.square().sum(-1, keepdim=True)).sqrt()
+    turned = across + base * ((width - ratio) * (width + ratio) / (time - base_time * ratio))
+    return torch.where(back, turned, point + base * (time + along / (1 + base_time)))
 
 
 def frame_log(base: Tensor, point: Tensor) -> Tensor:
@@ -158,9 +168,11 @@ def _chord2(x: Tensor, y: Tensor) -> Tensor:
     dot, times = (x * y).sum(-1, keepdim=True), _time(x) * _time(y)
     lower = torch.where(x.square().sum(-1, keepdim=True) < y.square().sum(-1, keepdim=True), x, y)
     square = lower.square().sum(-1, keepdim=True)
-    # The part of y - x across the point nearer the origin, where it errs least; the tiny number prevents 0 / 0 there.
-    across = difference - lower * ((lower * difference).sum(-1, keepdim=True) / (square + 1e-300))
-    near = 2 * (difference.square().sum(-1, keepdim=True) + square * across.square().sum(-1, keepdim=True))
+    along, apart = (lower * difference).sum(-1, keepdim=True), difference.square().sum(-1, keepdim=True)
+    # |x ^ y|^2 from the part of y - x across the point nearer the origin, where it errs least.
+    across = difference - lower * (along / torch.where(square < 1, 1.0, square))
+    wedge = torch.where(square < 1, square * apart - along.square(), square * across.square().sum(-1, keepdim=True))
+    near = 2 * (apart + wedge)
     return torch.where(dot < -1, 2 * (times - dot - 1), near / (1 + times + dot.clamp_min(-1)))
 
 
@@ -168,4 +180,4 @@ def _dtype(*tensors: Tensor) -> torch.dtype:
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
         dtype = torch.promote_types(dtype, tensor.dtype)
-    return dtype
+    return dtype if dtype.is_floating_point else torch.get_default_dtype()

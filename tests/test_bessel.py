@@ -159,6 +159,28 @@ def test_autograd_sees_every_derivative(function, order):
     assert torch.autograd.gradgradcheck(lambda x: function(order, x), x)
 
 
+def test_a_third_derivative_is_refused_and_not_wrong():
+    x = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(log_0f1(0.5, x).ratio, x, create_graph=True)
+    (second,) = torch.autograd.grad(first, x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="third derivative"):
+        torch.autograd.grad(second, x)
+
+
+@pytest.mark.parametrize("function", [log_iv, bessel_ratio, legendre])
+def test_whole_numbers_are_taken_for_real_ones(function):
+    whole = function(0.5, torch.tensor([1, 5]))
+    assert torch.equal(whole, function(0.5, torch.tensor([1.0, 5.0]))) and whole.dtype == torch.float32
+
+
+def test_a_default_device_does_not_reach_the_series():
+    """It is made with NumPy, on the CPU, wherever new tensors go; the order is one that no other test has used."""
+    x = torch.tensor(1.0, dtype=torch.float64)
+    with torch.device("meta"):
+        value = bessel_ratio(7.123, x)
+    assert value.item() == pytest.approx(float(mp.besseli(8.123, 1) / mp.besseli(7.123, 1)), rel=1e-12)
+
+
 @pytest.mark.parametrize("function", [log_iv, bessel_ratio])
 def test_float32_is_float64_rounded(function):
     x = torch.logspace(-6, 8, 50, requires_grad=True)

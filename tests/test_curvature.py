@@ -88,6 +88,18 @@ def test_without_curvature_hyperbolic_samples_and_divergences_are_the_euclidean_
         torch.testing.assert_close(near, flat, rtol=1e-6, atol=1e-6)
 
 
+def test_the_divergence_on_a_nearly_flat_sphere_is_as_exact_as_it_says():
+    params = noise(1, 5, D + 1).requires_grad_()
+    flat = Euclidean(D)
+    expected = kl_divergence(flat.posterior(euclidean_params("s", params)), flat.prior(dtype=torch.float64))
+    for size, error in ((1e4, 5e-7), (1e5, 5e-5)):
+        s = learnable(f"s{D}", radius(size))
+        kl = kl_divergence(s.posterior(params), s.prior())
+        assert (kl - expected).abs().max() < error
+        gradients = [torch.autograd.grad(k.sum(), params, retain_graph=True)[0] for k in (kl, expected)]
+        assert (gradients[0] - gradients[1]).abs().max() < error
+
+
 @pytest.mark.statistical
 def test_without_curvature_spherical_samples_are_normal():
     params = noise(1, 1, D + 1)
@@ -98,6 +110,41 @@ def test_without_curvature_spherical_samples_are_normal():
     standard = (z[:, 1:] - flat.mean[0, 0]) / flat.stddev[0, 0]
     for column in standard.T:  # fails by chance once in 1,000
         assert stats.kstest(column.numpy(), stats.norm.cdf).pvalue > 1e-3 / D
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [0.03, 0.1, 1.0, 30.0])
+def test_the_line_has_no_curvature_whatever_its_radius(size, dtype):
+    """H^1 is the real line: the divergence of the normal distributions, and no gradient by the radius."""
+    if dtype == torch.float32 and size == 0.03:
+        pytest.skip("samples 150 radii from the origin are beyond the range of float32")
+    s = learnable("h1", radius(size).to(dtype))
+    params = torch.tensor([[[1.5, 0.55]]], dtype=dtype).expand(1, 20_000, 2)
+    q = s.posterior(params)
+    z = q.rsample((), generators(0))
+    estimate = (q.log_prob(z) - s.prior(dtype=dtype).log_prob(z)).mean()
+    (slope,) = torch.autograd.grad(estimate, s.log_radius)
+    plain = space("e1")
+    q = plain.posterior(euclidean_params("h", params.double()))  # random numbers are drawn in float64 there
+    x = q.rsample((), generators(0))
+    expected = (q.log_prob(x) - plain.prior(dtype=torch.float64).log_prob(x)).mean()
+    torch.testing.assert_close(estimate.double(), expected, rtol=1e-5, atol=1e-5)
+    assert slope.abs().max() < (1e-9 if dtype == torch.float64 else 1e-4)
+
+
+def test_far_out_on_a_small_hyperboloid_float32_is_finite():
+    s = learnable("h2", radius(0.1).float())
+    params = torch.tensor([[[1.0, -0.8, 0.55, 0.55]]]).expand(1, 100_000, 4).clone().requires_grad_()
+    z = s.posterior(params).rsample((), generators(0))
+    assert z.isfinite().all() and s.prior().rsample((100_000,)).isfinite().all()
+    for gradient in torch.autograd.grad(z.tanh().mean(), (params, s.log_radius)):
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0])
+def test_posteriors_of_small_spheres_stay_on_them_in_float32(size):
+    loc = learnable("s2", radius(size).float()).posterior(2 * noise(1, 1000, 3).float()).base.loc
+    assert (loc.double().norm(dim=-1) - 1).abs().max() < 2e-7
 
 
 def test_at_radius_one_the_hyperboloid_is_the_plain_one():

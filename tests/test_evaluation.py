@@ -301,6 +301,19 @@ def test_marginal_kl_of_a_mixture_is_the_integral(monkeypatch):
     assert evaluation.marginal_kl(model, x, generators(1), samples=20_000).item() == pytest.approx(found, rel=1e-12)
 
 
+def test_marginal_kl_gives_each_example_as_many_points():
+    """4,000 examples and 2,000 points asked for: no example is left out."""
+    model = VAE(space("e1"), 1, (), generators(1)).double()
+    with torch.no_grad():
+        model.encoder[0].weight.copy_(torch.tensor([[[1.0, 0.0]]]))
+        model.encoder[0].bias.copy_(torch.tensor([[[0.0, math.log(math.expm1(0.5))]]]))
+    x = torch.tensor([-1.0, 4.0], dtype=torch.float64).repeat_interleave(2000).view(1, -1, 1)
+    halves = torch.tensor([-1.0, 4.0], dtype=torch.float64).view(1, -1, 1)
+    found = evaluation.marginal_kl(model, x, generators(1), samples=2000).item()
+    expected = evaluation.marginal_kl(model, halves, generators(1), samples=20_000).item()
+    assert found == pytest.approx(expected, abs=0.2)  # the standard deviation of log q/p is below 3 nats
+
+
 # k-nearest neighbours
 
 

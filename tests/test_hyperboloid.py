@@ -10,6 +10,7 @@ import mpmath as mp
 import pytest
 import torch
 from geoopt.manifolds.lorentz import math as lorentz
+from torch.nn.functional import normalize
 
 from svae_repro import hyperboloid
 from svae_repro.hyperboloid import distance, exp_map, inner, log_map, origin, parallel_transport, to_poincare
@@ -163,6 +164,27 @@ def test_maps_agree_with_mpmath(radius, gap):
         assert length(q, carried.tolist(), expected) < unit * math.exp(gap)
 
 
+@pytest.mark.parametrize("radius", [2.0, 15.0, 20.0, 30.0])
+@pytest.mark.parametrize("length_in_radii", [-1.2, -1.0, -0.9, -0.5, 0.3])
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_geodesic_back_over_the_origin_ends_where_it_should(n, length_in_radii, radius):
+    """The exponential map loses no more than rounding the point from which it starts; on a line, nothing."""
+    base = points(radius, 4, n + 1)[:, 1:]
+    point = points(abs(length_in_radii) * radius, 4, n + 1)[:, 1:]  # the same directions
+    point = math.copysign(1, length_in_radii) * point
+    rounded = base * (1 + 2 * EPS * noise(4, n, seed=7))
+    for b, r, p, got in zip(*(a.tolist() for a in (base, rounded, point, hyperboloid.move(base, point))), strict=True):
+        end, near = boosted(b, p), boosted(r, p)
+        assert mp_distance(exact([0, *got]), end) < 4 * EPS + (n > 1) * 10 * mp_distance(near, end)
+
+
+def boosted(base, point):
+    """L_base of the point with these space coordinates, by its matrix."""
+    (b0, *b), (p0, *p) = exact([0, *base]), exact([0, *point])
+    along = sum(x * y for x, y in zip(b, p, strict=True))
+    return [b0 * p0 + along, *(x + y * (p0 + along / (1 + b0)) for x, y in zip(p, b, strict=True))]
+
+
 @pytest.mark.parametrize("radius", [0.0, 1e-5, 1.0, 15.0, 30.0])
 def test_identities(radius):
     x, y = points(radius, 30, 6), points(1.0, 30, 6, seed=1)
@@ -210,6 +232,30 @@ def test_gradients_agree_with_finite_differences(radius):
         (to_poincare, (x,)),
     ]:
         assert torch.autograd.gradcheck(function, inputs, eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("radius", [3.0, 8.0])
+@pytest.mark.parametrize("length_in_radii", [-1.3, -1.0, -0.5, 0.5])
+def test_gradients_of_a_boost_back_over_the_origin(length_in_radii, radius):
+    base = points(radius, 3, 4)[:, 1:].requires_grad_()
+    v = length_in_radii * radius * normalize(base.detach(), dim=-1) + 0.1 * noise(3, 3, seed=2)
+    v.requires_grad_()
+
+    def end(base, v):
+        return hyperboloid.move(base, hyperboloid.expand(v))
+
+    assert torch.autograd.gradcheck(end, (base, v), eps=1e-7, atol=1e-4 * math.exp(radius), rtol=1e-4)
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.3, 2.0])
+def test_second_derivatives_of_the_distance(radius):
+    """At the origin too, where a point's direction is not defined."""
+    x, y = (points(r, 3, 4, seed=s)[:, 1:].requires_grad_() for r, s in ((radius, 0), (1.0, 1)))
+
+    def between(x, y):
+        return distance(hyperboloid.with_time(x), hyperboloid.with_time(y))
+
+    assert torch.autograd.gradgradcheck(between, (x, y), eps=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e-8, 1.0, 15.0])

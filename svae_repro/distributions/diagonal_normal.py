@@ -20,7 +20,9 @@ class DiagonalNormal(Independent):
 
     def expand(self, batch_shape, _instance=None):
         shape = torch.Size(batch_shape) + self.event_shape
-        return DiagonalNormal(self.base_dist.loc.expand(shape), self.base_dist.scale.expand(shape), validate_args=False)
+        new = DiagonalNormal(self.base_dist.loc.expand(shape), self.base_dist.scale.expand(shape), validate_args=False)
+        new._validate_args = new.base_dist._validate_args = self._validate_args
+        return new
 
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Samples [*sample_shape, ..., d], differentiable in both parameters."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .noise import Generators, draw
-from .points import OnManifold, unit_vector
+from .points import OnManifold, density_dtype, unit_vector
 from .sphere import log_surface_area
 
 
@@ -53,7 +53,8 @@ class HypersphericalUniform(OnManifold):
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        return value.new_full(shape, -log_surface_area(self.dim))
+        dtype = density_dtype(self._like, value)
+        return value.new_full(shape, -log_surface_area(self.dim), dtype=dtype)
 
     def entropy(self) -> Tensor:
         """Differential entropy in nats: the logarithm of the surface area."""

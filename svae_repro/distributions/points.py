@@ -48,6 +48,7 @@ hyperboloid_point = HyperboloidPoint()
 
 def require(constraint: UnitVector | HyperboloidPoint, points: Tensor, name: str) -> None:
     """Raise a ValueError of one line about the first of ``points`` [..., m] that is not on the manifold."""
+    points = points if points.is_floating_point() else points.double()
     wrong = ~constraint.check(points)
     if wrong.any():
         raise ValueError(f"{name} {constraint.fault(points[wrong][0])}")
@@ -60,6 +61,11 @@ def common_shape(*shapes: tuple[str, torch.Size]) -> torch.Size:
     except RuntimeError:
         found = " and ".join(f"{name} {list(shape)}" for name, shape in shapes)
         raise ValueError(f"the batch shapes of {found} do not broadcast: make them equal, or 1 where not") from None
+
+
+def density_dtype(parameter: Tensor, value: Tensor) -> torch.dtype:
+    """The dtype of a log-density at ``value``: its own, but for whole numbers that of the ``parameter``."""
+    return value.dtype if value.is_floating_point() else parameter.dtype
 
 
 class OnManifold(Distribution):

@@ -19,7 +19,8 @@ from torch.distributions.utils import lazy_property
 
 from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators
-from .sphere import Axial, check_dimensions, implicit_angle, log_surface_area, place
+from .points import density_dtype
+from .sphere import Axial, implicit_angle, kl_shape, log_surface_area, place
 
 SHIFT = 10  # Stirling's series is used from this argument on
 # Bernoulli numbers B_2, B_4, ...
@@ -63,7 +64,7 @@ class PowerSpherical(Axial):
         # b = |x + loc|^2 / (|x + loc|^2 + |x - loc|^2) is never negative, whatever rounding left of the unit lengths.
         odds = (value_ - loc).square().sum(-1) / (value_ + loc).square().sum(-1).clamp_min(NEAREST_ANTIPODE)
         log_ratio = -self._kappa * torch.log1p(odds) - self._log_normalizer.value
-        return (log_ratio - log_surface_area(self.dim)).to(value.dtype)
+        return (log_ratio - log_surface_area(self.dim)).to(density_dtype(self.loc, value))
 
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Exact samples [*sample_shape, ..., m], reparameterised implicitly: unbiased gradients in both parameters."""
@@ -83,8 +84,7 @@ class PowerSpherical(Axial):
 @register_kl(PowerSpherical, HypersphericalUniform)
 def _kl_power_uniform(p: PowerSpherical, q: HypersphericalUniform) -> Tensor:
     """KL divergence in nats, kappa F' - F; its gradient is kappa F''."""
-    check_dimensions(p, q)
-    return p._log_normalizer.legendre.to(p.concentration.dtype)
+    return p._log_normalizer.legendre.to(p.concentration.dtype).expand(kl_shape(p, q))
 
 
 class LogNormalizer(NamedTuple):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints, kl_divergence, register_kl
 
+from .last_sample import LastSample
 from .noise import Generators
 
 
@@ -39,7 +40,7 @@ class ProductDistribution(Distribution):
         batch_shape = torch.broadcast_shapes(*(f.batch_shape for f in factors))
         self.factors = [f if f.batch_shape == batch_shape else f.expand(batch_shape) for f in factors]
         self._sizes = [f.event_shape[0] for f in factors]
-        self._drawn: tuple[Tensor, list[Tensor]] | None = None  # the last sample and its parts
+        self._last = LastSample()  # made from its parts
         super().__init__(batch_shape, torch.Size([sum(self._sizes)]), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
@@ -54,9 +55,8 @@ class ProductDistribution(Distribution):
 
         A factor that remembers what made a sample, as `WrappedNormal` does, then recognises it.
         """
-        if self._drawn is not None and value is self._drawn[0]:
-            return self._drawn[1]
-        return list(value.split(self._sizes, dim=-1))
+        parts = self._last.source_of(value)
+        return list(value.split(self._sizes, dim=-1)) if parts is None else parts
 
     @property
     def mean(self) -> Tensor:
@@ -69,8 +69,7 @@ class ProductDistribution(Distribution):
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Samples [*sample_shape, ..., m], differentiable where those of the factors are."""
         parts = [f.rsample(sample_shape, generator) for f in self.factors]
-        self._drawn = (torch.cat(parts, dim=-1), parts)
-        return self._drawn[0]
+        return self._last.keep(torch.cat(parts, dim=-1), parts)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density [...] in nats of points ``value`` [..., m], the sum of the factors'."""
@@ -94,7 +93,7 @@ class Repeated(Distribution):
 
     def __init__(self, base: Distribution, validate_args: bool | None = None):
         self.base = base
-        self._drawn: tuple[Tensor, Tensor] | None = None  # the last sample and what the base drew
+        self._last = LastSample()  # made from what the base drew
         self._shape = (base.batch_shape[-1], base.event_shape[0])  # k, m
         super().__init__(base.batch_shape[:-1], torch.Size([math.prod(self._shape)]), validate_args=validate_args)
 
@@ -107,9 +106,8 @@ class Repeated(Distribution):
 
     def _vectors(self, value: Tensor) -> Tensor:
         """The vectors [..., k, m] of a point [..., k m]; of its own last sample the very tensor that the base drew."""
-        if self._drawn is not None and value is self._drawn[0]:
-            return self._drawn[1]
-        return value.unflatten(-1, self._shape)
+        vectors = self._last.source_of(value)
+        return value.unflatten(-1, self._shape) if vectors is None else vectors
 
     @property
     def mean(self) -> Tensor:
@@ -122,8 +120,7 @@ class Repeated(Distribution):
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Samples [*sample_shape, ..., k m], differentiable where those of the base are."""
         vectors = self.base.rsample(sample_shape, generator)
-        self._drawn = (vectors.flatten(-2), vectors)
-        return self._drawn[0]
+        return self._last.keep(vectors.flatten(-2), vectors)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density [...] in nats of points ``value`` [..., k m], the sum of those of the vectors."""

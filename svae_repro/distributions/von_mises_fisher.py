@@ -22,7 +22,8 @@ from torch.distributions.utils import lazy_property
 from ..bessel import Log0F1, log_0f1
 from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators, draw
-from .sphere import Axial, check_dimensions, implicit_angle, log_surface_area, place
+from .points import density_dtype
+from .sphere import Axial, implicit_angle, kl_shape, log_surface_area, place
 
 PROPOSALS = 6  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
 ENOUGH_PROPOSALS = 32  # of which none is accepted with probability < 1e-14
@@ -62,7 +63,7 @@ class VonMisesFisher(Axial):
         # loc.x = 1 - |x - loc|^2 / 2 keeps what is left of 1 - loc.x in float32.
         half_chord2 = (value.double() - self.loc.double()).square().sum(-1) / 2
         excess = self._kappa - self._log_normalizer.value
-        return (excess - self._kappa * half_chord2 - log_surface_area(self.dim)).to(value.dtype)
+        return (excess - self._kappa * half_chord2 - log_surface_area(self.dim)).to(density_dtype(self.loc, value))
 
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Exact samples [*sample_shape, ..., m], reparameterised implicitly: unbiased gradients in both parameters."""
@@ -102,14 +103,13 @@ class VonMisesFisher(Axial):
 @register_kl(VonMisesFisher, HypersphericalUniform)
 def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
     """kappa A(kappa) - F(kappa) in nats (Eq. 5); its derivative is kappa A'(kappa)."""
-    check_dimensions(p, q)
-    return p._log_normalizer.legendre.to(p.concentration.dtype)
+    return p._log_normalizer.legendre.to(p.concentration.dtype).expand(kl_shape(p, q))
 
 
 @register_kl(VonMisesFisher, VonMisesFisher)
 def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     """KL divergence in nats, E_p[kappa_p loc_p.x - kappa_q loc_q.x] - F(kappa_p) + F(kappa_q)."""
-    check_dimensions(p, q)
+    kl_shape(p, q)  # are they on one sphere?
     log_p, log_q = p._log_normalizer, q._log_normalizer
     half_chord2 = (p.loc.double() - q.loc.double()).square().sum(-1) / 2  # 1 - loc_p.loc_q
     kl = log_p.ratio * (p._kappa - q._kappa + q._kappa * half_chord2) - (log_p.value - log_q.value)

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from .. import hyperboloid
+from .last_sample import LastSample
 from .noise import Generators, draw
-from .points import OnManifold, common_shape, hyperboloid_point, require
+from .points import OnManifold, common_shape, density_dtype, hyperboloid_point, require
 
 
 class WrappedNormal(OnManifold):
@@ -18,9 +19,8 @@ class WrappedNormal(OnManifold):
     z = exp_loc(PT(v)) with v ~ N(0, diag(scale^2)) at the origin. Its density relative to the volume of H^n is that of
     v times (|v| / sinh(|v|))^(n-1) (Nagano et al. 2019, Eq. 9-12), greatest at ``loc``.
 
-    A point far out cannot hold the v that made it: rounding takes some of it away. Like the transforms of
-    `torch.distributions` with ``cache_size=1``, the distribution therefore remembers its last sample, and `log_prob` of
-    that very tensor uses its exact v; any other point is mapped back.
+    A point far out cannot hold the v that made it: rounding takes some of it away. The distribution therefore remembers
+    its last sample, and `log_prob` of that very tensor uses its exact v (`LastSample`); any other point is mapped back.
 
     Args:
         loc: points of the hyperboloid [..., n+1], n >= 1.
@@ -45,7 +45,7 @@ class WrappedNormal(OnManifold):
             _validate(loc, scale)
         batch_shape = common_shape(("loc", loc.shape[:-1]), ("scale", scale.shape[:-1]))
         self.loc, self.scale = loc.expand(*batch_shape, -1), scale.expand(*batch_shape, -1)
-        self._drawn: tuple[Tensor, Tensor] | None = None  # the last sample and its v in float64
+        self._last = LastSample()  # made from its v in float64
         super().__init__(batch_shape, loc.shape[-1:], validate_args=False)
         self._validate_args = Distribution._validate_args if validate_args is None else validate_args
 
@@ -70,22 +70,19 @@ class WrappedNormal(OnManifold):
         noise = draw(torch.randn, shape, generator, self.loc.device, runs_axis=len(sample_shape))
         v = self.scale.double() * noise
         space = hyperboloid.move(self.loc[..., 1:].double(), hyperboloid.expand(v))
-        z = hyperboloid.with_time(space).to(self.loc.dtype)
-        self._drawn = (z, v)
-        return z
+        return self._last.keep(hyperboloid.with_time(space).to(self.loc.dtype), v)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density [...] in nats of points ``value`` [..., n+1], relative to the volume of H^n."""
         if self._validate_args:
             self._validate_sample(value)
-        if self._drawn is not None and value is self._drawn[0]:
-            v = self._drawn[1]
-        else:
+        v = self._last.source_of(value, self.loc, self.scale)
+        if v is None:
             v = hyperboloid.frame_log(self.loc[..., 1:].double(), value[..., 1:].double())
         scale = self.scale.double()
         normal = -(v / scale).square().sum(-1) / 2 - scale.log().sum(-1) - self.dim / 2 * math.log(2 * math.pi)
         stretch = (self.dim - 1) * hyperboloid.log_sinhc(v.square().sum(-1))
-        return (normal - stretch).to(value.dtype)
+        return (normal - stretch).to(density_dtype(self.loc, value))
 
 
 def kl_tangent(p: WrappedNormal, q: WrappedNormal) -> Tensor:

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import special
 from torch.distributions import kl_divergence
 
-from svae_repro.distributions import HypersphericalUniform, VonMisesFisher
+from svae_repro.distributions import HypersphericalUniform, VonMisesFisher, as_published
 from svae_repro.distributions.as_published import (
     PublishedVonMisesFisher,
     UncorrectedVonMisesFisher,
@@ -70,6 +71,20 @@ def test_the_wrong_sign_is_the_blends_and_not_that_of_the_missing_correction(m):
     blended = published_moments(torch.linspace(10.05, 10.95, 19, dtype=torch.float64), m)[1]
     assert (blended < 0).all() if m >= 21 else (blended > -1).all()
     assert (published_moments(tensor(9.9, 12), m)[1] > 0).all()
+
+
+@pytest.mark.parametrize("m", [2, 11, 41, 500, 2000])
+def test_the_quadrature_is_as_exact_as_it_says(m, monkeypatch):
+    """Against a midpoint rule that is fine enough for the kink, too."""
+    kappa = tensor(0.5, 9.99, 10, 10.9, 11, 100, 3000, 1e4)
+    found = published_moments(kappa, m)
+    n = 100_000
+    midpoints = (np.arange(n) + 0.5) * (2 / n) - 1, np.full(n, 2 / n)
+    monkeypatch.setattr(as_published, "_gauss_legendre", lambda: midpoints)
+    mean, slope = (abs(a - b) for a, b in zip(found, published_moments(kappa, m), strict=True))
+    scale = published_moments(kappa, m)[1].abs()
+    assert mean[:3].max() < 1e-12 and (slope / scale)[:3].max() < 1e-10
+    assert mean.max() < 5e-6 and (slope / scale).max() < 6e-5
 
 
 # --- the samplers ----------------------------------------------------------------------------------------------------

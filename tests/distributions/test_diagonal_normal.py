@@ -67,3 +67,14 @@ def test_runs_together_draw_what_each_draws_alone():
 def test_bad_scale_raises():
     with pytest.raises(ValueError, match="scale"):
         DiagonalNormal(LOC, -SCALE)
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_expanding_keeps_the_validation(validate):
+    p = DiagonalNormal(LOC, SCALE, validate_args=validate).expand((2,))
+    bad = torch.full((3,), math.nan, dtype=torch.float64)
+    if validate:
+        with pytest.raises(ValueError, match="nan"):
+            p.log_prob(bad)
+    else:
+        assert p.log_prob(bad).isnan().all()

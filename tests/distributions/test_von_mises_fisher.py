@@ -16,7 +16,7 @@ from scipy import integrate, stats
 from torch.distributions import kl_divergence
 from torch.nn.functional import normalize
 
-from svae_repro.distributions import HypersphericalUniform, VonMisesFisher, von_mises_fisher
+from svae_repro.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher, von_mises_fisher
 from svae_repro.distributions.von_mises_fisher import angle_slope
 from tests.distributions.common import DTYPES, KAPPAS, RATE, critical_z, directions, generator, tensor
 
@@ -493,6 +493,25 @@ def test_kl_broadcasts_over_batches():
 def test_kl_between_different_dimensions_raises(other):
     with pytest.raises(ValueError, match=r"R\^3 and R\^4"):
         kl_divergence(VonMisesFisher(torch.eye(3)[0], 1.0), other)
+
+
+@pytest.mark.parametrize("kind", [VonMisesFisher, PowerSpherical])
+def test_kl_to_the_uniform_has_the_batch_shape_of_both(kind):
+    p, many = kind(torch.eye(3)[0], 1.0), kind(torch.eye(3)[0].expand(2, 3), 1.0)
+    kl = kl_divergence(p, HypersphericalUniform(3, (4,)))
+    assert torch.equal(kl, kl_divergence(p, HypersphericalUniform(3)).expand(4))
+    with pytest.raises(ValueError, match=r"p \[2\] and q \[4\] do not broadcast"):
+        kl_divergence(many, HypersphericalUniform(3, (4,)))
+
+
+@pytest.mark.parametrize("kind", [VonMisesFisher, PowerSpherical])
+def test_a_whole_number_is_a_concentration_and_a_point(kind):
+    whole, real = (kind(torch.eye(3)[0], kappa) for kappa in (torch.tensor(5), torch.tensor(5.0)))
+    for p in (whole, real):
+        assert torch.equal(p.entropy(), real.entropy()) and p.entropy().dtype == torch.float32
+    points = torch.tensor([0, 1, 0])
+    for p in (whole, HypersphericalUniform(3)):
+        assert torch.equal(p.log_prob(points), p.log_prob(points.float()))
 
 
 # --- 4. density ------------------------------------------------------------------------------------------------------
