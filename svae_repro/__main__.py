@@ -3,12 +3,15 @@
     python -m svae_repro run mnist_vae --preset paper --where d=10,space=s --seeds 0-2
     python -m svae_repro status | tables | report | bench
 
-Exit codes: 0 done, 2 bad input or data that cannot be had, 3 time was up before everything was trained, 130 Ctrl-C.
+Exit codes: 0 done; 2 bad input, data that cannot be had or a training that diverged; 3 time was up before everything
+was trained; 130 Ctrl-C; 143 SIGTERM.
 """
 
 import argparse
 import os
+import signal
 import sys
+import threading
 
 from . import __version__, experiments, paths
 from .errors import UserError
@@ -48,15 +51,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, from `timeout` or a scheduler, ends the processes that train as Ctrl-C does."""
+
+
+def _terminate(signum, frame):
+    raise Terminated
+
+
 def main(arguments: list[str] | None = None) -> int:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         return _dispatch(parser().parse_args(arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; finished cells are kept, and the same command resumes the others", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        again = "the same command (without --fresh) resumes the others"
+        print(f"stopped; finished cells are kept, and {again}", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .colab import FIRST_CELL
 from .errors import UserError
+from .files import whole_or_absent
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -61,7 +62,9 @@ def set_first_cell(path: Path) -> None:
             for output in other["outputs"]:
                 if "execution_count" in output:
                     output["execution_count"] = other["execution_count"]
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    with whole_or_absent(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def data_line(notebook) -> str:

@@ -72,7 +72,7 @@ def write(preset: str) -> Path:
         UserError: unknown preset, no notebook of it has been executed, or the folder cannot be written.
     """
     found = summary.stored(preset)
-    pages = [Page(path.stem, nbformat.read(path, as_version=4)) for path in executed(preset)]
+    pages = [Page(path.stem, _read(path)) for path in executed(preset)]
     folder = paths.results(preset) / "report"
     try:
         with _whole_or_absent(folder) as building:
@@ -80,6 +80,13 @@ def write(preset: str) -> Path:
     except OSError as error:
         raise UserError(f"cannot write the report {folder}: {error.strerror or error}") from None
     return folder / "index.html"
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError):
+        raise UserError(f"{path} is no notebook that can be read: execute it again, or remove it") from None
 
 
 def executed(preset: str) -> list[Path]:
@@ -106,6 +113,10 @@ def _whole_or_absent(folder: Path) -> Iterator[Path]:
         if folder.exists():
             os.replace(folder, old)
         os.replace(building, folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise
     finally:
         for left in (building, old):
             shutil.rmtree(left, ignore_errors=True)

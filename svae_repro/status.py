@@ -23,8 +23,8 @@ def status(preset: str, standin: bool = False) -> str:
         for configuration in experiment.configurations(settings):
             done = [cell for cell in results.where(**configuration) if cell["seed"] < settings.seeds]
             folder = cell_path(paths.results(preset, standin), name, configuration, 0).parent
-            recent = [f for f in folder.glob("seeds-*") if _age(f) < RUNNING_SECONDS]
-            running = sum(stem.count("-") for stem in {f.name.partition(".")[0] for f in recent})
+            recent = [f.name.partition(".")[0] for f in folder.glob("seeds-*") if _age(f) < RUNNING_SECONDS]
+            running = len({seed for stem in recent for seed in stem.split("-")[1:]})
             missing = max(0, settings.seeds - len(done) - running)
             own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
             hours = (missing + running) * own / 3600 if missing + running else 0.0

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -199,8 +200,12 @@ def provenances(*found: Results) -> str:
     return "\n".join([*lines, "data: " + ("; ".join(text for _, text in data) or "no results yet")])
 
 
+@cache
 def _commit() -> dict:
-    """Commit of the code that runs, and whether files differ from it; unknown outside a git checkout."""
+    """Commit of the code that runs, and whether files differ from it; unknown outside a git checkout.
+
+    Asked once, when a process begins to train: what is committed later is not what runs.
+    """
     git = ["git", "-C", str(paths.REPOSITORY)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)

@@ -5,6 +5,7 @@ back ends. Only the driver writes results; the processes that train write their 
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 
 from . import experiments, paths
 from .backends import BACKENDS
+from .data.source import check_source
 from .errors import UserError
 from .options import parse_seeds, select
 from .store import (
@@ -90,6 +92,7 @@ def run(
     device = resolve_device(device)
     if backend not in BACKENDS:
         raise UserError(f"unknown back end {backend!r}: choose one of {', '.join(BACKENDS)}")
+    check_source(source)
     if minutes is not None and not minutes >= 0:  # NaN compares false
         raise UserError(f"--minutes must be a number of at least 0, got {minutes:g}")
     if fresh and minutes is not None:
@@ -121,6 +124,8 @@ def run(
         tasks += [_Task(name, preset, configuration, group, source, device, folder, fresh) for group in groups]
     total = sum(len(task.seeds) for task in tasks)
     say(f"{name}, {preset} preset: {done} cells done, {total} to train ({data.description})")
+    for aside in _left_aside(tasks):
+        say(f"{aside} is not continued: its seeds train together with the --seeds and --lockstep it was begun with")
     started, trained, late, diverged = time.monotonic(), 0, 0, []
     deadline = None if minutes is None else time.time() + 60 * minutes
     with tqdm(total=total, disable=not progress, unit="cell") as bar:
@@ -222,6 +227,14 @@ class _Task:
             file.unlink(missing_ok=True)
 
 
+def _left_aside(tasks: list[_Task]) -> list[Path]:
+    """Checkpoints of other groups of the seeds that are to be trained now, whose progress these tasks cannot use."""
+    own = {task.checkpoint for task in tasks}
+    found = {file for task in tasks for file in task.checkpoint.parent.glob("seeds-*.ckpt")} - own
+    seeds = {(task.checkpoint.parent, str(seed)) for task in tasks for seed in task.seeds}
+    return sorted(f for f in found if any((f.parent, seed) in seeds for seed in f.stem.split("-")[1:]))
+
+
 def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None, say) -> Iterator[tuple]:
     """(task, what `_perform` says of it) as the tasks end.
 
@@ -235,7 +248,8 @@ def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None
     with joblib.parallel_config(backend=backend, n_jobs=jobs):
         whole = backend == "ray"
         parallel = joblib.Parallel(return_as="list" if whole else "generator_unordered")
-        calls = [joblib.delayed(_perform)(task, deadline, 1, _print) for task in tasks]
+        driver = os.getpid() if backend == "loky" else None
+        calls = [joblib.delayed(_perform)(task, deadline, 1, _print, driver) for task in tasks]
         size = jobs if whole else max(len(calls), 1)
         try:
             for start in range(0, len(calls), size):
@@ -251,8 +265,10 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[str], None]) -> tuple:
-    """Train and score one task in this process.
+def _perform(
+    task: _Task, deadline: float | None, threads: int, say: Callable[[str], None], driver: int | None = None
+) -> tuple:
+    """Train and score one task in this process, a child of the ``driver`` if it has one.
 
     Returns:
         The task and its (outcomes, provenances), None if its time ran out or another process has finished it, or the
@@ -266,8 +282,8 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
     settings = experiments.settings(experiment, task.preset)
     data = experiment.load_data(task.source, settings)
     clock = time.monotonic()
-    common = task.claim_checkpoints(provenance(task.device, data, settings))  # now: the code may change while it runs
-    reporter = _Reporter(task.title, say)
+    common = task.claim_checkpoints(provenance(task.device, data, settings))
+    reporter = _Reporter(task.title, say, driver)
     job = Job(
         task.configuration,
         task.seeds,
@@ -291,15 +307,17 @@ def _perform(task: _Task, deadline: float | None, threads: int, say: Callable[[s
 
 
 class _Reporter:
-    """Turns progress into a line every half minute."""
+    """Turns progress into a line every half minute, and ends a training that nobody waits for."""
 
     SECONDS = 30.0
 
-    def __init__(self, title: str, say: Callable[[str], None]):
-        self.title, self.say, self.last = title, say, time.monotonic()
+    def __init__(self, title: str, say: Callable[[str], None], driver: int | None = None):
+        self.title, self.say, self.driver, self.last = title, say, driver, time.monotonic()
         self.paces: list[float] = []  # seconds of each epoch since the last line: those before may have been slower
 
     def _due(self) -> bool:
+        if self.driver is not None and os.getppid() != self.driver:  # killed; only it writes results
+            raise SystemExit(f"{self.title}: left to its checkpoint, as the process that began it is gone")
         now = time.monotonic()
         if now - self.last < self.SECONDS:
             return False

@@ -16,14 +16,19 @@ README_BLOCK = re.compile("(?<=<!-- results: begin -->\n).*?(?=<!-- results: end
 CERTAINTY = """**How sure?** A *run* is one model trained from its own seed. Nothing is concluded from a single run, but
 for the figures of latent spaces and styles (2, 3 and 10), which are judged by the run they draw. Two methods differ
 where a t-test gives p < 0.01, the paper's own rule; where it does not and runs of the protocol are missing, a
-comparison in a table is *open*. A table is *reproduced* if in every setting the same method wins as in the paper (or
-none does), *partly* if in at least half of them.
+comparison in a table is *open*. It is tested again as runs are added, so that in an unfinished table a difference is
+found where there is none more often than one time in 100 (3 in 100 if tested at each number of runs from 2 to 10), and
+that for every comparison. A table is *reproduced* if in every setting the same method wins as in the paper (or none
+does), *partly* if in at least half of them.
 
 Figure 1 and the studies beyond the paper have claims in place of published numbers, put to the test once every model
-has two runs. A claim of the paper or the post is *reproduced*, *partly* or *not reproduced*. A question of our own is
+has two runs. A claim of the paper or the post is *reproduced*, *partly* or *not reproduced*, which says that our runs
+do not show it; one that denies a difference is *not contradicted* where they show none. A question of our own is
 answered *yes*, *partly*, *no*, or, where the runs decide nothing, *not shown*; its comparisons share the level of 0.01.
-A figure *agrees* if what the paper reads in its picture can be measured in ours, *partly* if in part; one that is only
-*drawn* has nothing to test.
+The sampler's barrier leaves *some* or *few or none* of the trainings *stuck*, and a table *moves* if one of its means
+does or a run is lost. Without a warm-up the means are counted that lie within three published standard deviations, with
+no test: *either way*, if all do with it as well. A figure *agrees* if what the paper reads in its picture can be
+measured in ours, *partly* if in part; one that is only *drawn* has nothing to test.
 """
 
 

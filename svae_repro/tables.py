@@ -2,8 +2,8 @@
 
 An experiment turns its cells into rows of one value each (`table_rows`); everything here is the same for all tables.
 Standard deviations have ddof = 1. Bold marks the best of the paper's methods where a t-test against every other one has
-p < 0.01, the paper's rule: Welch's, or the paired one where the runs of a seed share their data (an experiment's
-``PAIRED``). In the ``verdict`` column a mean *agrees* if it lies within three published standard
+p < 0.01, the paper's rule: Welch's, or the paired one where the runs of a seed share what their score hangs on
+(`experiments.Published`). In the ``verdict`` column a mean *agrees* if it lies within three published standard
 deviations of the published mean.
 """
 
@@ -19,12 +19,10 @@ from scipy import stats
 
 from . import experiments, paths, store
 from .errors import UserError
+from .experiments import Published
 from .store import Results
 from .verdicts import SIGNIFICANCE
 
-# Of a single run no spread between runs is known: what the blog gives for one is between batches of test images. For
-# Tables 3 and 4 the paper gives no number; we take that of Table 1.
-PUBLISHED_RUNS = {"table1": 10, "table2": 20, "table3": 10, "table4": 10, "blog_mnist": 1, "blog_lfw": 1}
 METHOD, VALUE, SEED = "method", "value", "seed"
 OURS = ["mean", "std", "n"]
 PUBLISHED = ["published_mean", "published_std"]
@@ -40,23 +38,21 @@ class Table:
         name: "table1" and so on, as in ``results/published``.
         frame: key columns, mean, std, n, published_mean, published_std, verdict; one row for each published number,
             and then for what we measured beyond them.
-        headline: the metrics on which the methods are compared.
+        published: what `experiments.Published` says of it.
         standin: made from stand-in data, so without published numbers.
         preset: the preset of the runs.
         compared: the paper's methods.
         values: key columns, value, seed; one row for each run.
-        paired: whether the runs of one seed share their data.
         runs: how many the preset asks for in every setting.
     """
 
     name: str
     frame: pd.DataFrame
-    headline: tuple[str, ...]
+    published: Published
     standin: bool
     preset: str
     compared: list[str]
     values: pd.DataFrame
-    paired: bool
     runs: int
 
     @property
@@ -66,7 +62,7 @@ class Table:
     @property
     def single_runs(self) -> bool:
         """Whether the published numbers are of one run each."""
-        return PUBLISHED_RUNS.get(self.name) == 1
+        return self.published.runs == 1
 
     @property
     def setting(self) -> list[str]:
@@ -91,7 +87,7 @@ class Table:
     def winner(self, group: pd.DataFrame) -> str:
         """The winner among the paper's methods in one setting, as the function of that name says."""
         group = group[group[METHOD].isin(self.compared)]
-        return winner(group, self._paired_test if self.paired else _welch)
+        return winner(group, self._paired_test if self.published.paired else _welch)
 
     def _paired_test(self, best: pd.Series, other: pd.Series) -> float | None:
         found = self.differences(best[METHOD], other[METHOD])
@@ -108,13 +104,13 @@ class Table:
         - "undecided": none wins here, but one does in the paper;
         - "open": none wins here, and runs that the preset asks for are missing: more of them may decide it.
         """
-        rows = self.frame[self.frame["metric"].isin(self.headline) & self.frame[METHOD].isin(self.compared)]
+        rows = self.frame[self.frame["metric"].isin(self.published.headline) & self.frame[METHOD].isin(self.compared)]
         found = []
         for key, group in rows.groupby(self.setting, sort=False):
             published = group.rename(
                 columns={"published_mean": "mean", "published_std": "std"} | {"mean": "_", "std": "__"}
             )
-            published = published.assign(n=PUBLISHED_RUNS[self.name])
+            published = published.assign(n=self.published.runs)
             ours, paper = self.winner(group), "open" if self.standin else winner(published)
             found.append((*key, ours, paper, _outcome(ours, paper, complete=(group["n"] >= self.runs).all())))
         return pd.DataFrame(found, columns=[*self.setting, "ours", "paper", "outcome"])
@@ -162,7 +158,7 @@ class Table:
         names = [*(f"{m}{title}" for m in methods), *(f"{m}, {source}" for m in published)]
         lines = []
         for key, group in self.frame.groupby(self.setting, sort=False):
-            headline = key[self.setting.index("metric")] in self.headline
+            headline = key[self.setting.index("metric")] in self.published.headline
             if brief and not (headline and group["n"].any()):
                 continue
             best = self.winner(group) if headline else None
@@ -217,7 +213,8 @@ def build(results: Results) -> list[Table]:
     """The tables of an experiment from the cells that are there; missing ones leave a dash."""
     experiment = experiments.load(results.experiment)
     tables = []
-    for name, (keys, headline) in experiment.TABLES.items():
+    for name, columns in experiment.TABLES.items():
+        keys = columns.keys
         rows = [(*row, cell["seed"]) for cell in results.cells for row in _rows(experiment, cell)[name]]
         values = pd.DataFrame(rows, columns=[*keys, VALUE, SEED])
         ours = values.groupby(keys, sort=False)[VALUE].agg(mean="mean", std=lambda v: v.std(ddof=1), n="count")
@@ -232,13 +229,12 @@ def build(results: Results) -> list[Table]:
             frame = frame[frame.groupby([k for k in keys if k != METHOD])["n"].transform("sum") > 0]
         if results.standin:
             frame = frame.assign(**dict.fromkeys(PUBLISHED, np.nan))
-        judged = results.preset == "paper" and PUBLISHED_RUNS.get(name) != 1
+        judged = results.preset == "paper" and columns.runs > 1
         frame["verdict"] = [_agreement(row) if judged else "" for _, row in frame.iterrows()]
         frame = frame[[*keys, *OURS, *PUBLISHED, "verdict"]]
         compared = list(dict.fromkeys(published[METHOD]))
-        paired = getattr(experiment, "PAIRED", False)
         runs = experiments.settings(experiment, results.preset).seeds
-        tables.append(Table(name, frame, headline, results.standin, results.preset, compared, values, paired, runs))
+        tables.append(Table(name, frame, columns, results.standin, results.preset, compared, values, runs))
     return tables
 
 

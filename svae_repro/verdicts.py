@@ -15,6 +15,11 @@ def reproduced(holds: Collection[bool]) -> str:
     return "reproduced" if all(holds) else "partly" if any(holds) else "not reproduced"
 
 
+def denied(holds: Collection[bool]) -> str:
+    """The verdict on a claim that there is no difference, which holds in a case where none is shown."""
+    return "not contradicted" if all(holds) else "partly" if any(holds) else "contradicted"
+
+
 def counted(words: Iterable[str]) -> str:
     """How often each word came, the commonest first: "3 reproduced, 1 partly"."""
     return ", ".join(f"{count} {word}" for word, count in Counter(words).most_common())
@@ -22,6 +27,8 @@ def counted(words: Iterable[str]) -> str:
 
 def overall(words: Iterable[str]) -> str:
     """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly".
+
+    "Either way" is what holds of two rivals, which are not told apart: of the claim that is one of them, nothing does.
 
     A word of `SUFFICIENT` is said of all as soon as it is said of one.
     """
@@ -31,7 +38,7 @@ def overall(words: Iterable[str]) -> str:
             return word
     if len(words) == 1:
         return words.pop()
-    return "open" if "open" in words else "not shown" if words <= {"no", "not shown"} else "partly"
+    return "open" if "open" in words else "not shown" if words <= {"no", "not shown", "either way"} else "partly"
 
 
 def differ(first: Iterable[float], second: Iterable[float]) -> bool:
@@ -39,23 +46,24 @@ def differ(first: Iterable[float], second: Iterable[float]) -> bool:
     return bool(stats.ttest_ind(list(first), list(second), equal_var=False).pvalue < SIGNIFICANCE)
 
 
-def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, reach: bool = False) -> tuple[str, str]:
+def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, margin: float | None = None) -> tuple[str, str]:
     """Whether the first of two models is better than the second, in every comparison; the numbers behind the word.
 
-    ``gaps`` has the differences of a ``score`` for each comparison, by seed. Paired t-tests; the level
-    is shared among them. "yes": every test says so; "partly": some do. If none does, "no": one says the contrary; "not
-    shown": otherwise. ``reach`` asks only that the mean is not lower: "yes";
-    "no": a test says that it is; "not shown": lower, and no test says so. "open" while a comparison has less than two
-    pairs.
+    ``gaps`` has the differences of a ``score`` for each comparison, by seed. Paired t-tests; the level is shared among
+    them. "yes": every test says so; "partly": some do. If none does, "no": one says the contrary; "not shown":
+    otherwise. With a ``margin`` the question is whether the first *reaches* the second: a one-sided test has to say
+    that it is not lower by as much as that. "open" while a comparison has less than two pairs.
     """
+    level = SIGNIFICANCE / max(1, len(gaps))
     confirmed, contradicted, numbers = 0, 0, []
     for comparison, values in gaps.items():
         if len(values) < 2:
             continue
         p = stats.ttest_1samp(values, 0).pvalue
-        found = p < SIGNIFICANCE / len(gaps)
+        found = p < level
         mean = values.mean()
-        confirmed += mean >= 0 if reach else found and mean > 0
+        reached = margin is not None and stats.ttest_1samp(values, -margin, alternative="greater").pvalue < level
+        confirmed += reached if margin is not None else found and mean > 0
         contradicted += found and mean < 0
         numbers.append(f"{comparison} {mean:+.2f} ± {values.std(ddof=1):.2f} (n={len(values)}, p={p:.1g})")
     if len(numbers) < max(1, len(gaps)):

@@ -1,4 +1,4 @@
-"""Each fault shows, and by as much as it was found to before (facts.md)."""
+"""Each fault shows, and by as much as it did before this study."""
 
 import math
 import random

@@ -1,6 +1,7 @@
 """The report on a phone, in headless Chromium without network: links, images, formulas, scenes; how it is written."""
 
 import base64
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -148,6 +149,31 @@ def test_an_interrupted_report_leaves_the_old_one(quick: Path, monkeypatch):
         report.write("quick")
     assert {path: path.read_bytes() for path in quick.parent.rglob("*") if path.is_file()} == before
     assert list(quick.parent.parent.glob(".*")) == []
+
+
+def test_a_report_that_cannot_take_its_place_leaves_the_old_one(quick: Path, monkeypatch):
+    before = {path: path.read_bytes() for path in quick.parent.rglob("*") if path.is_file()}
+    replace, calls = os.replace, []
+
+    def second_fails(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("no space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", second_fails)
+    with pytest.raises(OSError, match="no space left"), report._whole_or_absent(quick.parent):
+        pass
+    assert {path: path.read_bytes() for path in quick.parent.rglob("*") if path.is_file()} == before
+    assert list(quick.parent.parent.glob(".*")) == []
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[1]"])
+def test_a_damaged_notebook_is_one_line(quick: Path, home, capsys, content):
+    (home / "results/quick/notebooks/01_first.ipynb").write_text(content)
+    assert main(["report", "--preset", "quick"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "01_first.ipynb is no notebook that can be read" in error
 
 
 def test_a_newer_run_replaces_the_older_one(quick: Path, home):

@@ -16,6 +16,7 @@ from datetime import datetime
 
 import joblib
 import numpy as np
+import psutil
 import pytest
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -571,6 +572,30 @@ def test_only_a_checkpoint_of_the_same_settings_and_data_is_continued(home, tiny
     assert source.get("started_commit") == (ours if change == "commit" else None)
 
 
+def test_a_cell_names_the_commit_whose_code_ran(monkeypatch):
+    """Not one that came while the process trained."""
+    before = store.provenance("cpu", mnist_vae.load_data("standin", TINY), TINY)["commit"]
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("asked again"))
+    assert store.provenance("cpu", mnist_vae.load_data("standin", TINY), TINY)["commit"] == before
+
+
+def test_progress_of_other_groups_is_named(home, tiny, monkeypatch, capsys):
+    train = mnist_vae.run_cells
+
+    def interrupted(job):
+        job.deadline = time.monotonic() - 1
+        return train(job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mnist_vae, "run_cells", interrupted)
+        run("--where", "space=s", "--seeds", "0-1", "--lockstep", "2", expect=3)
+    capsys.readouterr()
+    run("--where", "space=s", "--seeds", "1-2", "--lockstep", "2")
+    assert "seeds-0-1.ckpt is not continued" in capsys.readouterr().out
+    run("--where", "space=s", "--seeds", "3")
+    assert "not continued" not in capsys.readouterr().out
+
+
 def test_what_another_run_has_finished_meanwhile_is_not_trained_again(home, tiny, monkeypatch):
     train, trained = mnist_vae.run_cells, []
 
@@ -603,6 +628,26 @@ def test_ctrl_c_keeps_the_finished_cells(home):
     assert error.count("\n") == 1 and error.startswith("stopped") and "Traceback" not in error
     assert [file.name for file in cells(home)] == ["seed-0.json"]
     assert json.loads(cells(home)[0].read_text())["seed"] == 0
+
+
+def trainers(process) -> list[psutil.Process]:
+    """The processes that train for one which has just written its first cell."""
+    wait_for(process, "done (1 of ")
+    found = [p for p in psutil.Process(process.pid).children() if "LokyProcess" in " ".join(p.cmdline())]
+    assert len(found) == 2
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_processes_that_train_end_with_the_one_that_writes(home, number):
+    """SIGTERM lets it end them; after SIGKILL each ends itself at its next report."""
+    with child("", "--where", "space=e", "--seeds", "0-99", "--jobs", "2") as process:
+        workers = trainers(process)
+        process.send_signal(number)
+        assert psutil.wait_procs(workers, timeout=60)[1] == []
+        _, error = process.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        assert process.returncode == 143 and error.startswith("stopped") and "Traceback" not in error
 
 
 @contextmanager

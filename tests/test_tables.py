@@ -156,7 +156,7 @@ def test_bold_is_for_headline_metrics_only(paper):
         put(paper, 2, "e", seed, offset=seed / 100)
         put(paper, 2, "s", seed, offset=10 + seed / 100)
     table = build()["table1"]
-    assert table.headline == ("LL",)
+    assert table.published.headline == ("LL",)
     assert line(table, 2, "LL")[1].startswith("**")
     assert not any("**" in text for metric in ("ELBO", "RE", "KL") for text in line(table, 2, metric))
 

@@ -1,9 +1,9 @@
 """The circle of Figure 1: three vMF clusters on S^1, seen through a noisy non-linear map to R^100.
 
-The paper (Section 5.1) says no more than that sentence; facts.md marks the rest [open]. So these are our choices, every
-one a parameter: the means at equal distances and the weights equal, so that no direction is special; kappa = 10, a
-standard deviation of 0.33 rad, which leaves the gaps between the clusters thin but not empty; a fixed random network of
-two tanh layers as the map; standard deviation 0.1 of the noise beside 1 of every feature.
+The paper (Section 5.1) says no more than that sentence. So these are our choices, every one a parameter: the means at
+equal distances and the weights equal, so that no direction is special; kappa = 10, a standard deviation of 0.33 rad,
+which leaves the gaps between the clusters thin but not empty; a fixed random network of two tanh layers as the map;
+standard deviation 0.1 of the noise beside 1 of every feature.
 """
 
 import hashlib

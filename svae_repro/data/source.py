@@ -84,13 +84,18 @@ class Unavailable(UserError):
     """The real data cannot be had here. Under `source="auto"` this, and only this, calls for the stand-in."""
 
 
+def check_source(source: str) -> None:
+    """Raise a UserError if ``source`` is none of `SOURCES`."""
+    if source not in SOURCES:
+        raise UserError(f"unknown data source {source!r}: choose one of {', '.join(SOURCES)}")
+
+
 def choose(source: str, real: Callable[[], Data], standin: Callable[[], Data]) -> Data:
     """The data asked for; with `"auto"` the real ones, or the stand-in where `real()` raises `Unavailable`.
 
     Raises UserError for any other `source`.
     """
-    if source not in SOURCES:
-        raise UserError(f"unknown data source {source!r}: choose one of {', '.join(SOURCES)}")
+    check_source(source)
     if source == "standin":
         return standin()
     try:

@@ -1,13 +1,13 @@
 """One module for each study: the whole protocol of its tables on one page.
 
 A module defines ``PRESETS`` (a preset's name -> its settings, with ``seeds`` among them), ``load_data``,
-``configurations`` and ``run_cells``; `svae_repro.study` does the rest. ``TABLES`` names its published tables, if there
-are any; ``table_rows`` gives their rows, and ``PAIRED`` says whether the runs of a seed share their data. ``claims``
-gives a question, a verdict and numbers for each thing that is tested, under the study's ``TITLE``. Adding a study means
-adding its name here.
+``configurations`` and ``run_cells``; `svae_repro.study` does the rest. ``TABLES`` has its published tables by name, if
+there are any (`Published`), and ``table_rows`` gives their rows. ``claims`` gives a question, a verdict and numbers for
+each thing that is tested, under the study's ``TITLE``. Adding a study means adding its name here.
 """
 
 import importlib
+from dataclasses import dataclass
 from types import ModuleType
 
 from ..errors import UserError
@@ -28,6 +28,23 @@ NAMES = (
     "mixed_curvature",
     "mixed_dihedrals",
 )
+
+
+@dataclass(frozen=True)
+class Published:
+    """A table of the literature, and how the methods in it are compared.
+
+    Attributes:
+        keys: the columns that say what a number is of, the method among them.
+        headline: the metrics on which the methods are compared.
+        runs: how many each published number is of. Of a single one no spread between runs is known, whatever is given.
+        paired: whether our runs of a seed share what their score hangs on, a split or the labelled examples.
+    """
+
+    keys: list[str]
+    headline: tuple[str, ...]
+    runs: int
+    paired: bool = False
 
 
 def load(name: str) -> ModuleType:

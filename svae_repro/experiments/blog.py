@@ -26,6 +26,7 @@ from ..store import Outcome, Results
 from ..study import Job
 from ..training import EVALUATION, INITIALISATION, Schedule, fit, run_generators
 from ..verdicts import differ, reproduced
+from .mnist_vae import decoded
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,6 @@ def common_arrays(model: VAE, run: int, images: Images, modes: torch.Tensor, sid
         arrays["labels"] = images.test_labels.numpy().astype(np.uint8)
         arrays["grid"] = decoded(model, run, model.space.grid(side).to(model.device))
     return arrays
-
-
-@torch.no_grad()
-def decoded(model: VAE, run: int, z: torch.Tensor) -> np.ndarray:
-    """Pixel probabilities [N, P] of latent points [N, m] as bytes."""
-    every_run = z.expand(model.runs, -1, -1)
-    return (model.decode(every_run)[run].sigmoid() * 255).round().byte().cpu().numpy()
 
 
 Place = tuple[int, int, str]  # d, hidden layers, model

@@ -160,9 +160,9 @@ def markdown(results: Results, heading: str, score: Callable[[dict], float]) -> 
     return "\n".join(lines)
 
 
-def judge(results: Results, pairs: Sequence[tuple[Model, Model]], reach: bool = False) -> tuple[str, str]:
-    """Whether the first model of every pair is better by the LL than the second: `compared_in_pairs`."""
+def judge(results: Results, pairs: Sequence[tuple[Model, Model]], margin: float | None = None) -> tuple[str, str]:
+    """Whether the first model of every pair is better by the LL than the second, or reaches it: `compared_in_pairs`."""
     gaps = {
         f"{model_title(first)} − {model_title(second)}": differences(results, first, second) for first, second in pairs
     }
-    return compared_in_pairs(gaps, "LL in nats", reach)
+    return compared_in_pairs(gaps, "LL in nats", margin)

@@ -138,10 +138,6 @@ def differences(results: Results, d: int, estimator: str, metric: str) -> np.nda
     return results.differences(metric, *({"d": d, "estimator": name} for name in (estimator, "exact")))
 
 
-# In nats: three times the standard deviation of about 0.3 that the paper gives for its LL.
-RELEVANT = 1.0
-
-
 def _level(results: Results) -> float:
     """Of a test in one dimension: p < 0.01 shared among the dimensions and, in each, between mean and lost runs."""
     return SIGNIFICANCE / len(PRESETS[results.preset].dims) / 2
@@ -167,7 +163,7 @@ def claims(results: Results) -> list[tuple[str, str, str]]:
 
     The LL "moves" if in at least one dimension its mean does, by a t-test, or a run is `lost`: p < 0.01 for all of
     these tests together, by Bonferroni. It "does not move" if in every dimension the confidence interval of that level
-    lies within `RELEVANT` nats of zero. Otherwise the runs are too few to say, and the question is "open".
+    lies within `mnist_vae.RELEVANT` nats of zero. Otherwise the runs are too few to say, and the question is "open".
     """
     results = with_exact(results)
     dims = PRESETS[results.preset].dims
@@ -184,7 +180,7 @@ def claims(results: Results) -> list[tuple[str, str, str]]:
             half = stats.sem(gaps) * stats.t.isf(_level(results) / 2, len(gaps) - 1)
             gone = lost(results, d, estimator)
             moved |= bool(abs(gaps.mean()) > half) or gone > 0
-            unmoved &= bool(abs(gaps.mean()) + half < RELEVANT)
+            unmoved &= bool(abs(gaps.mean()) + half < mnist_vae.RELEVANT)
             ends = f", {gone} lost" if gone else ""
             numbers.append(f"d={d}: {gaps.mean():+.2f} ± {gaps.std(ddof=1):.2f} (n={len(gaps)}{ends})")
         verdict = "moves" if moved else "does not move" if unmoved else "open"

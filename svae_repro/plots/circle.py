@@ -84,7 +84,7 @@ def circle_angles(found: Found) -> Figure:
             axes.scatter(x, y, 10, colour, marker, alpha=0.6, linewidths=0, label=f"true cluster {k + 1}")
         axes.set(title=name, xlabel="true angle (degrees)", xticks=range(-180, 181, 90), yticks=range(-180, 181, 90))
         axes.text(
-            0.97, 0.04, f"ρ = {circle.circular_correlation(truth, angle):.3f}", ha="right", transform=axes.transAxes
+            0.97, 0.04, f"ρ = {circle.fisher_lee_correlation(truth, angle):.3f}", ha="right", transform=axes.transAxes
         )
         axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("latent angle (degrees)")

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import ndtr
 
+from ..experiments.mnist_vae import METHODS
 from ..store import Results
 from ..tables import AGREEMENT
 from .common import METHOD_STYLES, Found
 
 CLASS_COLOURS = plt.get_cmap("tab10").colors
-SPACE_METHODS = {"e": "N-VAE", "s": "S-VAE"}
 
 
 def log_likelihood(frame: pd.DataFrame) -> Figure:
@@ -119,7 +119,7 @@ def latent_spaces(found: Found) -> Figure:
         points, labels = arrays["latent"].astype(float), arrays["labels"]
         on_sphere = configuration["space"] == "s"
         axes = figure.add_subplot(grid[column], projection="hammer" if on_sphere else None)
-        axes.set_title(SPACE_METHODS[configuration["space"]] + (": $S^2$" if on_sphere else ": $R^2$"), pad=12)
+        axes.set_title(METHODS[configuration["space"]] + (": $S^2$" if on_sphere else ": $R^2$"), pad=12)
         (hammer_map if on_sphere else plane_map)(axes, points, labels)
     return figure
 
@@ -264,7 +264,7 @@ def manifolds(found: Found) -> Figure:
     figure.suptitle("Decoded latent space, d = 2, in steps of equal prior probability")
     for axes, (configuration, arrays) in zip(panels[0], found, strict=True):
         draw_images(axes, arrays["grid"], math.isqrt(len(arrays["grid"])))
-        axes.set_title(SPACE_METHODS[configuration["space"]])
+        axes.set_title(METHODS[configuration["space"]])
         if configuration["space"] == "e":
             values = np.array([-1.5, -1, -0.5, 0, 0.5, 1, 1.5])
             names = [f"{v:g}".replace("-", "−") for v in values]
@@ -287,7 +287,7 @@ def validation_curves(results: Results, warmup: int) -> Figure:
     for axes, d in zip(panels[0], dims, strict=True):
         lowest, highest = math.inf, -math.inf
         for cell in results.where(d=d):
-            method = SPACE_METHODS[cell["configuration"]["space"]]
+            method = METHODS[cell["configuration"]["space"]]
             style = METHOD_STYLES[method] | {"linestyle": "-" if method == "N-VAE" else "--", "linewidth": 1.2}
             curve = results.validation_curve(cell)
             best = cell["metrics"]["best_epoch"]

@@ -39,7 +39,7 @@ def sampled(kind, m, kappa, n=4000):
     return w.detach(), torch.autograd.grad(w.sum(), concentration)[0]
 
 
-# --- the published numbers of reference/facts.md ---------------------------------------------------------------------
+# --- the numbers found before this study, for the code in circulation -------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_gradient_through_rejection_is_unbiased_with_its_correction(m, kappa):
 def test_gradient_through_rejection_is_biased_without_its_correction():
     gradients = rejection_gradients(2, 1.0, 6000, corrected=False)[:, 0]
     error = gradients.std() / math.sqrt(len(gradients))
-    assert abs(gradients.mean() - 0.200) < critical_z(1) * error  # measured for the authors' estimator, facts.md
+    assert abs(gradients.mean() - 0.200) < critical_z(1) * error  # measured before for the authors' estimator
     assert 0.354 - gradients.mean() > 20 * error
 
 

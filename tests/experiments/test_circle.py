@@ -32,13 +32,13 @@ def pairwise_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("other", [ANGLES, wrapped(ANGLES + 2.5), wrapped(1.0 - ANGLES)], ids=["same", "turn", "flip"])
 def test_circular_correlation_is_one_for_rotations_and_reflections(other):
-    assert circle.circular_correlation(ANGLES, other) == pytest.approx(1, abs=1e-12)
+    assert circle.fisher_lee_correlation(ANGLES, other) == pytest.approx(1, abs=1e-12)
 
 
 def test_circular_correlation_is_small_for_independent_angles():
     # n rho_T is asymptotically a difference of unit exponentials: |rho| > 10 / n happens with probability e^-10.
     independent = np.random.default_rng(1).uniform(-np.pi, np.pi, len(ANGLES))
-    assert circle.circular_correlation(ANGLES, independent) < 10 / len(ANGLES)
+    assert circle.fisher_lee_correlation(ANGLES, independent) < 10 / len(ANGLES)
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5, 1.0])
@@ -49,7 +49,7 @@ def test_circular_correlation_agrees_with_the_sum_over_pairs(noise, sign):
     b = wrapped(sign * a + rng.normal(0, noise, 200))
     expected = pairwise_correlation(a, b)
     assert np.sign(expected) == sign and 0.2 < abs(expected) < 1
-    assert circle.circular_correlation(a, b) == pytest.approx(abs(expected), abs=1e-12)
+    assert circle.fisher_lee_correlation(a, b) == pytest.approx(abs(expected), abs=1e-12)
 
 
 def test_latent_angles_do_not_depend_on_where_the_plane_has_its_origin():

@@ -58,11 +58,11 @@ def test_errors_and_frontiers_of_the_bessel_functions(arrays):
     assert np.isnan(error["ive, float32"][ERROR_DIMS.index(41), ERROR_KAPPAS.index(0.01)]).all()
     m3, at_one = ERROR_DIMS.index(3), ERROR_KAPPAS.index(1.0)
     assert 0.02 < abs(error["lower bound of the ratio"][m3, at_one, 0]) < 0.07
-    assert error["mean of sharper bounds"][m3, at_one, 0] == pytest.approx(0.050, abs=0.001)  # facts.md: 5 to 6 %
+    assert error["mean of sharper bounds"][m3, at_one, 0] == pytest.approx(0.050, abs=0.001)  # found before: 5 to 6 %
     first = dict(zip(FRONTIERS, b["frontier"], strict=True))
     assert (first["ours"] == SMOKE.frontier + 1).all()
     at = np.argmin(np.abs(b["frontier_kappa"] - 1))
-    assert first["ive, float64"][at, 0] == 299  # measured before, facts.md
+    assert first["ive, float64"][at, 0] == 299  # found before this study
     assert (first["ive, float32"] <= first["ive, float64"]).all()
 
 
