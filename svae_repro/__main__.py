@@ -4,14 +4,13 @@
     python -m svae_repro status | tables | report | bench
 
 Exit codes: 0 done; 2 bad input, data that cannot be had or a training that diverged; 3 time was up before everything
-was trained; 130 Ctrl-C; 143 SIGTERM.
+was trained; 128 and the signal's number if stopped by one: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 import argparse
 import os
 import signal
 import sys
-import threading
 
 from . import __version__, experiments, paths
 from .errors import UserError
@@ -51,26 +50,34 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, from `timeout` or a scheduler, ends the processes that train as Ctrl-C does."""
+class Stopped(KeyboardInterrupt):
+    """Another signal than Ctrl-C's, which ends the processes that train just as well."""
 
 
-def _terminate(signum, frame):
-    raise Terminated
+def _stop(number: int, frame) -> None:
+    raise Stopped(number)
+
+
+def _catch_signals() -> None:
+    """Of `timeout` and schedulers, and of a terminal that closes, unless nohup has it ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+    options = None
     try:
-        return _dispatch(parser().parse_args(arguments))
+        options = parser().parse_args(arguments)
+        return _dispatch(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        again = "the same command (without --fresh) resumes the others"
-        print(f"stopped; finished cells are kept, and {again}", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+        anew = getattr(options, "fresh", False)
+        rest = "the others are as they were, and --fresh begins anew" if anew else "the same command resumes the others"
+        print(f"stopped; finished cells are kept, {rest}", file=sys.stderr)
+        return 128 + (stop.args[0] if isinstance(stop, Stopped) else signal.SIGINT)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -102,6 +109,8 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         if options.readme and (options.preset != "paper" or options.standin):
             raise UserError("--readme is for the paper preset's tables on real data")
+        if options.readme and paths.root() != paths.REPOSITORY:
+            raise UserError(f"--readme is for the committed results, and SVAE_HOME is {paths.root()}: unset it")
         written = tables.write(options.preset, options.standin)
         if options.readme:
             from . import summary  # which needs the plots and their libraries
@@ -122,4 +131,6 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    _catch_signals()
+    sys.stdout.reconfigure(errors="replace")  # a terminal without Greek letters is no reason to stop
     sys.exit(main())

@@ -10,6 +10,7 @@ is installed.
 
 import argparse
 import json
+import logging
 import os
 import re
 import signal
@@ -173,15 +174,18 @@ def execute_all(notebooks: list[Path], plans: list[dict], options: argparse.Name
                 # Notebooks differ, so this is the order of magnitude, no more.
                 line += f"; about {_duration(sum(r.seconds for r in runs) / number * (len(notebooks) - number))} left"
             print(line, flush=True)
+        if not options.in_place:
+            _report(options.preset)
     except KeyboardInterrupt:
         signal.alarm(0)
         interrupted = True
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would tell of kernels that were ended
 
-    if not (interrupted or options.in_place):
-        _report(options.preset)
     print("\n" + _table(runs))
     if interrupted:
-        print("Stopped. Finished cells are kept under results/; the same command (without --fresh) resumes from there.")
+        fresh = options.fresh
+        rest = "the others are as they were" if fresh else "the same command resumes from there"
+        print(f"Stopped. Finished cells are kept under results/; {rest}.")
         return 130
     return 1 if any(run.status == "failed" for run in runs) else 0
 
@@ -225,6 +229,7 @@ def _output_folder(preset: str, standin: bool = False) -> Path:
 
 
 def _check_machine(options: argparse.Namespace) -> None:
+    paths.data_mirror()
     if options.device == "cuda":
         import torch
 
@@ -254,8 +259,9 @@ def _set_kernel_environment(in_place: bool) -> None:
 
 
 def _stop_gently() -> None:
-    """Let Ctrl-C, and SIGTERM from `timeout` or a scheduler, interrupt the running cell, so that it ends its workers.
+    """Let signals interrupt the running cell, so that it ends its workers.
 
+    That is Ctrl-C, SIGTERM from `timeout` or a scheduler, and SIGHUP from a terminal that closes.
     The kernel itself is ended by the second signal, or if the cell does not react within ten seconds.
     """
     import psutil
@@ -272,7 +278,10 @@ def _stop_gently() -> None:
             kernel.send_signal(signal.SIGINT)
         signal.alarm(10)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGALRM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # by nohup
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, stop)
 
 
@@ -300,6 +309,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     _stop_gently()
     _set_kernel_environment(options.in_place)
     _keep_stdout()

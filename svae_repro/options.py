@@ -8,6 +8,8 @@ import re
 
 from .errors import UserError
 
+MOST_SEEDS = 10_000  # more at once are a typing error
+
 
 class Parser(argparse.ArgumentParser):
     """Argparse without abbreviations, whose complaint about an option is a `UserError`."""
@@ -48,8 +50,11 @@ def parse_seeds(text: str) -> list[int]:
     """``0-9`` or ``0,2,7`` or a mixture -> the numbers; a `UserError` for anything else."""
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise UserError(f"--seeds {text!r} is not of the form 0-9 or 0,2,7")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if last < first:
+            raise UserError(f"--seeds {text[:40]!r} is not of the form 0-9 or 0,2,7")
+        if last >= 2**32 or last - first >= MOST_SEEDS:
+            raise UserError(f"--seeds {part}: give numbers below 2^32, and at most {MOST_SEEDS} of them")
+        seeds += range(first, last + 1)
     return list(dict.fromkeys(seeds))

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def root() -> Path:
     """The folder that holds `results/`, `figures/` and `data/`: `$SVAE_HOME`, otherwise the repository."""
-    return Path(os.environ.get("SVAE_HOME") or REPOSITORY).expanduser().resolve()
+    return _folder("SVAE_HOME") or REPOSITORY
 
 
 def results(preset: str, standin: bool = False) -> Path:
@@ -44,13 +44,20 @@ def data_mirror() -> Path | None:
     Raises:
         UserError: the variable names something that is not a folder.
     """
-    value = os.environ.get("SVAE_DATA_MIRROR")
-    if not value:
-        return None
-    mirror = Path(value).expanduser().resolve()
-    if not mirror.is_dir():
+    mirror = _folder("SVAE_DATA_MIRROR")
+    if mirror is not None and not mirror.is_dir():
+        value = os.environ["SVAE_DATA_MIRROR"]
         raise UserError(f"SVAE_DATA_MIRROR is {value!r}, which is not a folder: correct it or unset it")
     return mirror
+
+
+def _folder(variable: str) -> Path | None:
+    """The path in an environment variable, None where it is unset or empty."""
+    value = os.environ.get(variable)
+    try:
+        return Path(value).expanduser().resolve() if value else None
+    except RuntimeError as error:  # of ~user without a home
+        raise UserError(f"{variable} is {value!r}: {error}") from None
 
 
 def _name(preset: str, standin: bool) -> str:

@@ -6,7 +6,9 @@ back ends. Only the driver writes results; the processes that train write their 
 
 import json
 import os
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
@@ -214,7 +216,8 @@ class _Task:
         try:
             found = json.loads(note.read_text())
         except (OSError, ValueError):
-            found = {}
+            found = None
+        found = found if isinstance(found, dict) else {}
         if self.fresh or found | {"commit": own["commit"]} != own:
             self.remove_checkpoints()
             found = own
@@ -223,8 +226,9 @@ class _Task:
 
     def remove_checkpoints(self) -> None:
         """The task's own and those that an experiment keeps beside it, under the same name up to the first dot."""
-        for file in self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*"):
-            file.unlink(missing_ok=True)
+        for pattern in (f"{self.checkpoint.stem}.*", f".{self.checkpoint.stem}.*.tmp"):  # and what a kill has left
+            for file in self.checkpoint.parent.glob(pattern):
+                file.unlink(missing_ok=True)
 
 
 def _left_aside(tasks: list[_Task]) -> list[Path]:
@@ -245,6 +249,8 @@ def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None
         for task in tasks:
             yield _perform(task, deadline, torch.get_num_threads(), say)
         return
+    jobs = min(jobs, max(len(tasks), 1))
+    warnings.filterwarnings("ignore", "[0-9]+ tasks .*adjusting the input task iterator")  # when stopped
     with joblib.parallel_config(backend=backend, n_jobs=jobs):
         whole = backend == "ray"
         parallel = joblib.Parallel(return_as="list" if whole else "generator_unordered")
@@ -262,7 +268,10 @@ def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError:  # nobody reads on, or the disk of the log is full: no reason to stop a training
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _perform(

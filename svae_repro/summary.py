@@ -130,5 +130,5 @@ def summary(preset: str = "paper", data: str = "auto") -> str:
 def write_readme() -> None:
     """Put the `summary` of the paper preset between the README's two marks."""
     readme = paths.REPOSITORY / "README.md"
-    text = README_BLOCK.sub(lambda _: "\n" + summary(data="real") + "\n", readme.read_text())
+    text = README_BLOCK.sub(lambda _: "\n" + summary(data="real") + "\n", readme.read_text(encoding="utf-8"))
     store.write_atomically(readme, lambda f: f.write(text.encode()))

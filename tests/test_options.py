@@ -26,6 +26,13 @@ def test_misspelt_seeds_are_one_line(text):
     assert repr(text) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["0-99999999", str(2**32), "0-999999999999", "9" * 5000, "٣"])
+def test_seeds_that_nobody_means_are_one_line(text):
+    with pytest.raises(UserError, match="--seeds") as error:
+        options.parse_seeds(text)
+    assert len(str(error.value)) < 120 and "\n" not in str(error.value)
+
+
 def test_where():
     assert options.parse_where("") == {} and options.parse_where("d=2,space=s") == {"d": "2", "space": "s"}
     grid = mnist_vae.configurations(PRESETS["paper"])

@@ -3,6 +3,7 @@
 import re
 
 from svae_repro import paths, summary
+from svae_repro.__main__ import main
 
 README = (paths.REPOSITORY / "README.md").read_text()
 
@@ -11,6 +12,11 @@ def test_verdicts_and_tables_are_those_of_the_committed_results(monkeypatch):
     monkeypatch.delenv("SVAE_HOME", raising=False)
     (block,) = summary.README_BLOCK.findall(README)
     assert block.strip() == summary.summary(data="real").strip(), "run: python -m svae_repro tables --readme"
+
+
+def test_results_of_another_folder_do_not_get_into_it(home, capsys):
+    assert main(["tables", "--readme"]) == 2
+    assert "SVAE_HOME is" in capsys.readouterr().err and (paths.REPOSITORY / "README.md").read_text() == README
 
 
 def test_the_examples_run_one_after_the_other():

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -638,16 +638,75 @@ def trainers(process) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_training_that_nobody_waits_for_ends_at_its_next_report():
+    study._Reporter("ours", print, os.getppid()).evaluation(1, 2)
+    with pytest.raises(SystemExit, match="orphan: left to its checkpoint"):
+        study._Reporter("orphan", print, -1).evaluation(1, 2)
+
+
+def wait_until_idle(processes) -> None:
+    """Until none of them has computed for two seconds; joblib ends them later."""
+    busy = None
+    for _ in range(20):
+        before, busy = busy, [sum(p.cpu_times()[:2]) for p in processes if p.is_running()]
+        if busy == before:
+            return
+        time.sleep(2)
+    pytest.fail(f"they train on: {busy}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_the_processes_that_train_end_with_the_one_that_writes(home, number):
-    """SIGTERM lets it end them; after SIGKILL each ends itself at its next report."""
-    with child("", "--where", "space=e", "--seeds", "0-99", "--jobs", "2") as process:
+    """After SIGKILL, of which it cannot tell them, each ends itself at its next report."""
+    command = [sys.executable, "-m", "svae_repro", "run", "mnist_vae", "--preset", "smoke", "--data", "standin"]
+    process = subprocess.Popen(
+        [*command, "--where", "space=e", "--seeds", "0-99", "--jobs", "2"],
+        cwd=paths.REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
         workers = trainers(process)
         process.send_signal(number)
-        assert psutil.wait_procs(workers, timeout=60)[1] == []
+        if number == signal.SIGKILL:
+            process.wait()
+            wait_until_idle(workers)
+        else:
+            assert psutil.wait_procs(workers, timeout=60)[1] == []
+            _, error = process.communicate(timeout=60)
+            assert process.returncode == 128 + number and error.startswith("stopped") and error.count("\n") == 1
+    finally:
+        for one in (process, *workers):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+def test_a_log_that_cannot_be_written_stops_no_training(home):
+    """As when the reader of a pipe, or the disk of the log, is gone."""
+    with child("", "--where", "space=e", "--seeds", "0-1") as process:
+        process.stdout.close()
+        assert process.wait(timeout=120) == 0
+        process.stdout = None
+    assert len(cells(home)) == 2
+
+
+def test_fresh_says_that_the_others_are_as_they_were(home):
+    with child(SECOND_SEED_WAITS, "--where", "space=e", "--seeds", "0-1", "--fresh") as process:
+        wait_for(process, "waiting")
+        process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
-    if number == signal.SIGTERM:
-        assert process.returncode == 143 and error.startswith("stopped") and "Traceback" not in error
+    assert process.returncode == 130 and "as they were" in error
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "3", '"x"'])
+def test_a_note_of_a_checkpoint_that_says_nothing_is_replaced(home, tiny, content):
+    folder = home / "results/smoke-standin/mnist_vae/d=2,space=s"
+    folder.mkdir(parents=True)
+    (folder / "seeds-0.origin.json").write_text(content)
+    (folder / ".seeds-0.ckpt.0123.tmp").write_text("what a kill has left")
+    run("--where", "space=s", "--seeds", "0")
+    assert sorted(file.name for file in folder.iterdir()) == ["seed-0.json", "seed-0.npz"]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import http.client
 import socket
+import sys
 import tempfile
 import threading
 import urllib.request
@@ -100,9 +101,10 @@ def choose(source: str, real: Callable[[], Data], standin: Callable[[], Data]) -
         return standin()
     try:
         return real()
-    except Unavailable:
+    except Unavailable as error:
         if source == "real":
             raise
+        print(f"stand-in data, as the real ones cannot be had: {error}", file=sys.stderr)
         return standin()
 
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import tempfile
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -104,6 +105,9 @@ def save_page(page: go.Figure, name: str, results: Results) -> Path:
         page.update_layout(title_text=f"{page.layout.title.text or ''} ({note})".strip())
     file = paths.figures(results.preset, results.standin) / f"{name}.html"
     html = page.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False, "plotlyServerURL": ""})
+    heading = escape(page.layout.title.text or name)
+    head = f'<head><title>{heading}</title><meta name="viewport" content="width=device-width, initial-scale=1" />'
+    html = html.replace("<html>", '<html lang="en">', 1).replace("<head>", head, 1)
     store.write_atomically(file, lambda f: f.write(html.encode()))
     library = file.with_name("plotly.min.js")
     if not library.exists():
