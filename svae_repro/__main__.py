@@ -11,6 +11,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 
 from . import __version__, experiments, paths
 from .errors import UserError
@@ -132,5 +133,6 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     _catch_signals()
+    warnings.filterwarnings("ignore", "[0-9]+ tasks .*adjusting the input task iterator")  # joblib's, when stopped
     sys.stdout.reconfigure(errors="replace")  # a terminal without Greek letters is no reason to stop
     sys.exit(main())

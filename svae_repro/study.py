@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
@@ -250,7 +249,6 @@ def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None
             yield _perform(task, deadline, torch.get_num_threads(), say)
         return
     jobs = min(jobs, max(len(tasks), 1))
-    warnings.filterwarnings("ignore", "[0-9]+ tasks .*adjusting the input task iterator")  # when stopped
     with joblib.parallel_config(backend=backend, n_jobs=jobs):
         whole = backend == "ray"
         parallel = joblib.Parallel(return_as="list" if whole else "generator_unordered")

@@ -112,7 +112,8 @@ def gradients(settings: Settings, seed: int, device: str) -> dict[str, np.ndarra
     for i, estimator in enumerate(ESTIMATORS):
         for j, m in enumerate(settings.dims):
             for k, kappa in enumerate(settings.kappas):
-                g = torch.Generator(device).manual_seed(1000 * seed + 100 * i + k)
+                (own,) = np.random.SeedSequence((seed, i, j, k)).generate_state(1)  # no two places share their noise
+                g = torch.Generator(device).manual_seed(int(own))
                 w, slope = _samples(estimator, m, kappa, settings, g, device)
                 found["mean"][i, j, k], found["deviation"][i, j, k] = slope.mean(), slope.std(ddof=1)
                 found["mean_w"][i, j, k], found["deviation_w"][i, j, k] = w.mean(), w.std(ddof=1)
