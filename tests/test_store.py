@@ -195,7 +195,7 @@ def test_other_errors_while_writing_leave_nothing_either(tmp_path):
 def test_provenance_outside_a_git_checkout_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(store.paths, "REPOSITORY", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert store._commit() == {"commit": "unknown", "dirty": None}
+    assert store._commit.__wrapped__() == {"commit": "unknown", "dirty": None}
 
 
 def test_the_device_of_a_cpu_names_its_instructions(monkeypatch):
@@ -219,8 +219,8 @@ def test_provenance_names_the_commit_and_whether_the_code_differs_from_it(tmp_pa
     git("add", ".")
     git("commit", "-q", "-m", "first")
     monkeypatch.setattr(store.paths, "REPOSITORY", tmp_path)
-    assert store._commit() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert store._commit.__wrapped__() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     (tmp_path / "notes.txt").write_text("not code")
-    assert store._commit()["dirty"] is False
+    assert store._commit.__wrapped__()["dirty"] is False
     (tmp_path / "svae_repro" / "code.py").write_text("a = 2\n")
-    assert store._commit()["dirty"] is True
+    assert store._commit.__wrapped__()["dirty"] is True
