@@ -28,9 +28,7 @@ def counted(words: Iterable[str]) -> str:
 def overall(words: Iterable[str]) -> str:
     """One word for several claims: theirs if they agree, "open" if any is, "not shown" if none holds, else "partly".
 
-    "Either way" is what holds of two rivals, which are not told apart: of the claim that is one of them, nothing does.
-
-    A word of `SUFFICIENT` is said of all as soon as it is said of one.
+    A claim that is "either way" does not hold. A word of `SUFFICIENT` is said of all as soon as it is said of one.
     """
     words = set(words)
     for word in SUFFICIENT:

@@ -130,7 +130,7 @@ def test_a_download_that_sends_another_file_is_refused(cached):
     assert not cached.exists()
 
 
-def test_offline_is_asked_once_then_real_fails_in_one_line_and_auto_takes_the_standin(home):
+def test_offline_is_asked_once_then_real_fails_in_one_line_and_auto_takes_the_standin(home, capsys):
     asked = []
 
     def download(file, folder):
@@ -142,6 +142,8 @@ def test_offline_is_asked_once_then_real_fails_in_one_line_and_auto_takes_the_st
 
     for _ in range(2):
         assert source.choose("auto", real, lambda: "stand-in") == "stand-in"
+        said = capsys.readouterr().err
+        assert said.startswith("stand-in data, as the real ones cannot be had: ") and "abc.bin" in said
     with pytest.raises(UserError, match=r"\A[^\n]*abc\.bin[^\n]*timed out[^\n]*SVAE_DATA_MIRROR[^\n]*\Z"):
         source.choose("real", real, lambda: "stand-in")
     assert len(asked) == 1
