@@ -323,7 +323,7 @@ class _Reporter:
         self.paces: list[float] = []  # seconds of each epoch since the last line: those before may have been slower
 
     def _due(self) -> bool:
-        if self.driver is not None and os.getppid() != self.driver:  # killed; only it writes results
+        if self.driver not in (None, os.getpid(), os.getppid()):  # killed; only it writes results
             raise SystemExit(f"{self.title}: left to its checkpoint, as the process that began it is gone")
         now = time.monotonic()
         if now - self.last < self.SECONDS:

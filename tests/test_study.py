@@ -639,9 +639,16 @@ def trainers(process) -> list[psutil.Process]:
 
 
 def test_a_training_that_nobody_waits_for_ends_at_its_next_report():
-    study._Reporter("ours", print, os.getppid()).evaluation(1, 2)
+    for driver in (None, os.getppid(), os.getpid()):
+        study._Reporter("ours", print, driver).evaluation(1, 2)
     with pytest.raises(SystemExit, match="orphan: left to its checkpoint"):
         study._Reporter("orphan", print, -1).evaluation(1, 2)
+
+
+def test_more_jobs_than_tasks_are_no_more_processes(home, tiny):
+    """A single task is then trained by joblib in this process, which is its own driver."""
+    run("--where", "space=e", "--seeds", "0", "--jobs", "3")
+    assert len(cells(home)) == 1
 
 
 def wait_until_idle(processes) -> None:
