@@ -8,14 +8,13 @@ was trained; 128 and the signal's number if stopped by one: 130 Ctrl-C, 143 SIGT
 """
 
 import argparse
-import os
 import signal
 import sys
 import warnings
 
 from . import __version__, experiments, paths
 from .errors import UserError
-from .options import Parser, parse_seeds, parse_where
+from .options import Parser, discard_output, parse_seeds, parse_where
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stopped; finished cells are kept, {rest}", file=sys.stderr)
         return 128 + (stop.args[0] if isinstance(stop, Stopped) else signal.SIGINT)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
 
 

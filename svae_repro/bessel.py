@@ -41,7 +41,7 @@ def log_iv(order: float, x: Tensor) -> Tensor:
     Raises:
         ValueError: the order is negative or not finite.
     """
-    return _LogIv.apply(_checked_order(order), x.double()).to(_dtype(x))
+    return _LogIv.apply(_checked_order(order), x.double()).to(torch.result_type(x, 0.0))
 
 
 def bessel_ratio(order: float, x: Tensor) -> Tensor:
@@ -69,7 +69,8 @@ def log_0f1(order: float, x: Tensor) -> Log0F1:
     cancel in log I_order(x) - order log(x/2). Its Legendre transform is the KL divergence between the two, whose
     derivative x A' is formed as such. Shapes and errors as for `log_iv`. All but ``slope`` are differentiable twice.
     """
-    return Log0F1(*(part.to(_dtype(x)) for part in _Log0F1.apply(_checked_order(order), x.double())))
+    dtype = torch.result_type(x, 0.0)
+    return Log0F1(*(part.to(dtype) for part in _Log0F1.apply(_checked_order(order), x.double())))
 
 
 def _checked_order(order: float) -> float:
@@ -77,10 +78,6 @@ def _checked_order(order: float) -> float:
     if not (math.isfinite(order) and order >= 0):
         raise ValueError(f"the order of a Bessel function must be a finite number >= 0, got {order}")
     return order
-
-
-def _dtype(x: Tensor) -> torch.dtype:
-    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
 
 
 class _LogIv(torch.autograd.Function):

@@ -183,8 +183,7 @@ def execute_all(notebooks: list[Path], plans: list[dict], options: argparse.Name
 
     print("\n" + _table(runs))
     if interrupted:
-        fresh = options.fresh
-        rest = "the others are as they were" if fresh else "the same command resumes from there"
+        rest = "the others are as they were" if options.fresh else "the same command resumes from there"
         print(f"Stopped. Finished cells are kept under results/; {rest}.")
         return 130
     return 1 if any(run.status == "failed" for run in runs) else 0

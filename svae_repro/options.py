@@ -4,7 +4,9 @@ Importing this file needs the standard library only, as the runner checks its op
 """
 
 import argparse
+import os
 import re
+import sys
 
 from .errors import UserError
 
@@ -44,6 +46,11 @@ def parse_where(text: str) -> dict[str, str]:
     if len(dict(pairs)) < len(pairs):
         raise UserError(f"--where {text!r} names a key twice: give one value for each")
     return dict(pairs)
+
+
+def discard_output() -> None:
+    """Send what is printed from here on nowhere, as nobody can read it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse_seeds(text: str) -> list[int]:

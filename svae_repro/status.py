@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from . import experiments, paths
-from .store import cell_path, load, slug
+from .store import cell_path, group_seeds, load, slug
 
 RUNNING_SECONDS = 180.0  # a checkpoint younger than this belongs to a training that goes on
 
@@ -23,8 +23,8 @@ def status(preset: str, standin: bool = False) -> str:
         for configuration in experiment.configurations(settings):
             done = [cell for cell in results.where(**configuration) if cell["seed"] < settings.seeds]
             folder = cell_path(paths.results(preset, standin), name, configuration, 0).parent
-            recent = [f.name.partition(".")[0] for f in folder.glob("seeds-*") if _age(f) < RUNNING_SECONDS]
-            running = len({seed for stem in recent for seed in stem.split("-")[1:]})
+            recent = [f for f in folder.glob("seeds-*") if _age(f) < RUNNING_SECONDS]
+            running = len({seed for file in recent for seed in group_seeds(file)})
             missing = max(0, settings.seeds - len(done) - running)
             own = np.mean([c["provenance"]["seconds"] for c in done]) if done else mean
             hours = (missing + running) * own / 3600 if missing + running else 0.0

@@ -98,6 +98,11 @@ def cell_path(folder: Path, experiment: str, configuration: dict, seed: int) -> 
     return folder / experiment / slug(configuration) / f"seed-{seed}.json"
 
 
+def group_seeds(file: Path) -> list[str]:
+    """The seeds that train together, from the name of their checkpoint, `seeds-0-1.ckpt`, or of a file beside it."""
+    return file.name.partition(".")[0].split("-")[1:]
+
+
 def command(path: Path, fresh: bool = False) -> str:
     """The command that makes the cell of this `cell_path`; with ``fresh`` although it is there."""
     folder, experiment, configuration = (path.parents[level].name for level in (2, 1, 0))

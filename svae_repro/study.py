@@ -6,7 +6,6 @@ back ends. Only the driver writes results; the processes that train write their 
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -22,11 +21,12 @@ from . import experiments, paths
 from .backends import BACKENDS
 from .data.source import check_source
 from .errors import UserError
-from .options import parse_seeds, select
+from .options import discard_output, parse_seeds, select
 from .store import (
     Results,
     cell_path,
     check_writable,
+    group_seeds,
     load,
     provenance,
     read_cell,
@@ -235,7 +235,7 @@ def _left_aside(tasks: list[_Task]) -> list[Path]:
     own = {task.checkpoint for task in tasks}
     found = {file for task in tasks for file in task.checkpoint.parent.glob("seeds-*.ckpt")} - own
     seeds = {(task.checkpoint.parent, str(seed)) for task in tasks for seed in task.seeds}
-    return sorted(f for f in found if any((f.parent, seed) in seeds for seed in f.stem.split("-")[1:]))
+    return sorted(f for f in found if any((f.parent, seed) in seeds for seed in group_seeds(f)))
 
 
 def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None, say) -> Iterator[tuple]:
@@ -269,7 +269,7 @@ def _print(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError:  # nobody reads on, or the disk of the log is full: no reason to stop a training
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
 
 
 def _perform(

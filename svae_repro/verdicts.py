@@ -60,8 +60,10 @@ def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, margin: float 
         p = stats.ttest_1samp(values, 0).pvalue
         found = p < level
         mean = values.mean()
-        reached = margin is not None and stats.ttest_1samp(values, -margin, alternative="greater").pvalue < level
-        confirmed += reached if margin is not None else found and mean > 0
+        if margin is None:
+            confirmed += found and mean > 0
+        else:
+            confirmed += stats.ttest_1samp(values, -margin, alternative="greater").pvalue < level
         contradicted += found and mean < 0
         numbers.append(f"{comparison} {mean:+.2f} ± {values.std(ddof=1):.2f} (n={len(values)}, p={p:.1g})")
     if len(numbers) < max(1, len(gaps)):

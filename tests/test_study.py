@@ -542,15 +542,20 @@ def test_a_truncated_checkpoint_is_no_obstacle(home, tiny, monkeypatch):
     assert [file.name for file in sorted(folder.iterdir())] == ["seed-0.json", "seed-0.npz"]
 
 
-@pytest.mark.parametrize("change", ["nothing", "commit", "settings", "data", "unsigned"])
-def test_only_a_checkpoint_of_the_same_settings_and_data_is_continued(home, tiny, monkeypatch, change):
-    where, train, found = ("--where", "space=s", "--seeds", "0"), mnist_vae.run_cells, []
+def out_of_time(train):
+    """``train`` with its deadline behind it: it leaves a checkpoint after the first epoch."""
 
-    def interrupted(job):
+    def run_cells(job):
         job.deadline = time.monotonic() - 1
         return train(job)
 
-    monkeypatch.setattr(mnist_vae, "run_cells", interrupted)
+    return run_cells
+
+
+@pytest.mark.parametrize("change", ["nothing", "commit", "settings", "data", "unsigned"])
+def test_only_a_checkpoint_of_the_same_settings_and_data_is_continued(home, tiny, monkeypatch, change):
+    where, train, found = ("--where", "space=s", "--seeds", "0"), mnist_vae.run_cells, []
+    monkeypatch.setattr(mnist_vae, "run_cells", out_of_time(train))
     run(*where, expect=3)
     folder = home / "results/smoke-standin/mnist_vae/d=2,space=s"
     assert sorted(file.name for file in folder.iterdir()) == ["seeds-0.ckpt", "seeds-0.origin.json"]
@@ -580,14 +585,8 @@ def test_a_cell_names_the_commit_whose_code_ran(monkeypatch):
 
 
 def test_progress_of_other_groups_is_named(home, tiny, monkeypatch, capsys):
-    train = mnist_vae.run_cells
-
-    def interrupted(job):
-        job.deadline = time.monotonic() - 1
-        return train(job)
-
     with monkeypatch.context() as patched:
-        patched.setattr(mnist_vae, "run_cells", interrupted)
+        patched.setattr(mnist_vae, "run_cells", out_of_time(mnist_vae.run_cells))
         run("--where", "space=s", "--seeds", "0-1", "--lockstep", "2", expect=3)
     capsys.readouterr()
     run("--where", "space=s", "--seeds", "1-2", "--lockstep", "2")
