@@ -24,7 +24,7 @@ from .errors import UserError
 from .files import whole_or_absent
 
 KEYS = ("experiment", "configuration", "seed", "metrics", "provenance")
-PROVENANCE = ("commit", "dirty", "device", "seconds", "data")  # what is relied on of it
+PROVENANCE = ("commit", "dirty", "device", "seconds", "data", "settings")  # what is relied on of it
 RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-geometric")
 
 
@@ -141,9 +141,11 @@ def read_cell(path: Path) -> dict:
     missing = missing or [key for key in PROVENANCE if key not in cell["provenance"]]
     if missing:
         raise broken(path, f"the result {path} lacks {', '.join(missing)}")
-    described, seconds = (cell["provenance"][key] for key in ("data", "seconds"))
+    described, seconds, settings = (cell["provenance"][key] for key in ("data", "seconds", "settings"))
     if not (isinstance(described, dict) and {"description", "sha256"} <= described.keys()):
         raise broken(path, f"the result {path} does not describe its data")
+    if not isinstance(settings, dict):
+        raise broken(path, f"the result {path} does not name its settings")
     if not (isinstance(seconds, int | float) and math.isfinite(seconds)):
         raise broken(path, f"the result {path} took {seconds!r} seconds")
     if type(cell["seed"]) is not int:
@@ -180,6 +182,17 @@ def provenance(device: str, data, settings) -> dict:
         "settings": asdict(settings),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def made_otherwise(settings: dict, sha256: str, source: dict) -> list[str]:
+    """Which of the ``settings`` of a cell, or "data", differ from those of ``source``, a provenance.
+
+    Settings of the grid do not count, nor those that came or went with the code.
+    """
+    today = json.loads(json.dumps(source["settings"]))  # as a file gives it back: no tuples
+    both = settings.keys() & today.keys() - set(experiments.GRID)
+    changed = sorted(name for name in both if settings[name] != today[name])
+    return changed + ["data"] * (sha256 != source["data"]["sha256"])
 
 
 def _processor() -> str:

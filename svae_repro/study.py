@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .store import (
     check_writable,
     group_seeds,
     load,
+    made_otherwise,
     provenance,
     read_cell,
     slug,
@@ -110,21 +112,25 @@ def run(
     source = "standin" if data.standin else "real"  # what the processes that train must find as well
     folder = paths.results(preset, data.standin)
     check_writable(folder)
-    tasks, done = [], 0
+    tasks, done = [], []
     for configuration in configurations:
         missing = []
         for seed in seeds:
             path = cell_path(folder, name, configuration, seed)
             if path.exists() and not fresh:
-                read_cell(path)
-                done += 1
+                done.append(read_cell(path)["provenance"])
             else:
                 missing.append(seed)
         size = lockstep or (len(seeds) if device == "cuda" else 1)
         groups = [missing[i : i + size] for i in range(0, len(missing), size)]
         tasks += [_Task(name, preset, configuration, group, source, device, folder, fresh) for group in groups]
     total = sum(len(task.seeds) for task in tasks)
-    say(f"{name}, {preset} preset: {done} cells done, {total} to train ({data.description})")
+    say(f"{name}, {preset} preset: {len(done)} cells done, {total} to train ({data.description})")
+    now = provenance(device, data, settings)
+    others = [names for p in done if (names := made_otherwise(p["settings"], p["data"]["sha256"], now))]
+    if others:
+        names = ", ".join(sorted(set(chain(*others))))
+        say(f"{len(others)} of them differ in {names} from what would be made now: --fresh makes them anew")
     for aside in _left_aside(tasks):
         say(f"{aside} is not continued: its seeds train together with the --seeds and --lockstep it was begun with")
     started, trained, late, diverged = time.monotonic(), 0, 0, []
@@ -211,17 +217,17 @@ class _Task:
         """
         note = self.checkpoint.with_suffix(".origin.json")
         own = {"settings": source["settings"], "data": source["data"]["sha256"], "commit": source["commit"]}
-        own = json.loads(json.dumps(own))  # as a file gives it back: no tuples
         try:
             found = json.loads(note.read_text())
-        except (OSError, ValueError):
-            found = None
-        found = found if isinstance(found, dict) else {}
-        if self.fresh or found | {"commit": own["commit"]} != own:
+            other = bool(made_otherwise(found["settings"], found["data"], source))
+            began = found["commit"]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no note, or not one of ours
+            other = True
+        if self.fresh or other:
             self.remove_checkpoints()
-            found = own
+            began = source["commit"]
             write_atomically(note, lambda f: f.write((json.dumps(own) + "\n").encode()))
-        return source | ({} if found["commit"] == own["commit"] else {"started_commit": found["commit"]})
+        return source | ({} if began == source["commit"] else {"started_commit": began})
 
     def remove_checkpoints(self) -> None:
         """The task's own and those that an experiment keeps beside it, under the same name up to the first dot."""

@@ -6,4 +6,5 @@ PROVENANCE = {
     "device": "a cpu",
     "seconds": 1.0,
     "data": {"description": "real (hand-made)", "sha256": "0"},
+    "settings": {},
 }

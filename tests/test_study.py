@@ -552,7 +552,7 @@ def out_of_time(train):
     return run_cells
 
 
-@pytest.mark.parametrize("change", ["nothing", "commit", "settings", "data", "unsigned"])
+@pytest.mark.parametrize("change", ["nothing", "commit", "grid", "settings", "data", "unsigned", "note"])
 def test_only_a_checkpoint_of_the_same_settings_and_data_is_continued(home, tiny, monkeypatch, change):
     where, train, found = ("--where", "space=s", "--seeds", "0"), mnist_vae.run_cells, []
     monkeypatch.setattr(mnist_vae, "run_cells", out_of_time(train))
@@ -562,8 +562,12 @@ def test_only_a_checkpoint_of_the_same_settings_and_data_is_continued(home, tiny
     ours = store.provenance("cpu", mnist_vae.load_data("standin", TINY), TINY)["commit"]
     if change == "commit":
         monkeypatch.setattr(store, "_commit", lambda: {"commit": "a later one", "dirty": False})
+    elif change == "grid":
+        monkeypatch.setitem(PRESETS, "smoke", replace(TINY, seeds=9))
     elif change == "settings":
         monkeypatch.setitem(PRESETS, "smoke", replace(TINY, samples=6))
+    elif change == "note":
+        (folder / "seeds-0.origin.json").write_text('{"settings": []}')
     elif change == "data":
         load = mnist_vae.load_data
         monkeypatch.setattr(mnist_vae, "load_data", lambda *a: replace(load(*a), sha256="another"))
@@ -571,7 +575,7 @@ def test_only_a_checkpoint_of_the_same_settings_and_data_is_continued(home, tiny
         (folder / "seeds-0.origin.json").unlink()
     monkeypatch.setattr(mnist_vae, "run_cells", lambda job: found.append(job.checkpoint.exists()) or train(job))
     run(*where)
-    assert found == [change in ("nothing", "commit")]
+    assert found == [change in ("nothing", "commit", "grid")]
     assert sorted(file.name for file in folder.iterdir()) == ["seed-0.json", "seed-0.npz"]
     source = json.loads((folder / "seed-0.json").read_text())["provenance"]
     assert source.get("started_commit") == (ours if change == "commit" else None)
@@ -582,6 +586,27 @@ def test_a_cell_names_the_commit_whose_code_ran(monkeypatch):
     before = store.provenance("cpu", mnist_vae.load_data("standin", TINY), TINY)["commit"]
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("asked again"))
     assert store.provenance("cpu", mnist_vae.load_data("standin", TINY), TINY)["commit"] == before
+
+
+@pytest.mark.parametrize("change", ["nothing", "grid", "settings", "data"])
+def test_finished_cells_of_other_settings_or_data_are_named(home, tiny, monkeypatch, capsys, change):
+    run("--where", "space=e")
+    if change == "grid":
+        monkeypatch.setitem(PRESETS, "smoke", replace(TINY, dims=(2, 3), seeds=2))
+    elif change == "settings":
+        monkeypatch.setitem(PRESETS, "smoke", replace(TINY, samples=6, labelled=(10, 20)))
+    elif change == "data":
+        load = mnist_vae.load_data
+        monkeypatch.setattr(mnist_vae, "load_data", lambda *a: replace(load(*a), sha256="another"))
+    capsys.readouterr()
+    with no_training():
+        run("--where", "d=2,space=e")
+    out = capsys.readouterr().out
+    names = {"settings": "labelled, samples", "data": "data"}.get(change)
+    if names:
+        assert f"2 of them differ in {names} from what would be made now" in out
+    else:
+        assert "differ" not in out
 
 
 def test_progress_of_other_groups_is_named(home, tiny, monkeypatch, capsys):

@@ -29,6 +29,9 @@ NAMES = (
     "mixed_dihedrals",
 )
 
+# The settings that say which cells there are; the others say how a cell is made.
+GRID = ("seeds", "dims", "layers", "datasets", "spaces", "learned", "warmups", "estimators", "searched")
+
 
 @dataclass(frozen=True)
 class Published:
