@@ -117,7 +117,7 @@ def _arc_over_chord(q: Tensor) -> Tensor:
     """2 arcsinh(s / 2) / s as a smooth function of q = s^2 >= 0."""
     small = q < 1e-3
     s = torch.where(small, 1.0, q).sqrt()
-    series = 1 - q / 24 * (1 - q * 9 / 80 * (1 - q * 25 / 168 * (1 - q * 49 / 288)))  # next term 2e-19
+    series = 1 - q / 24 * (1 - q * 9 / 80 * (1 - q * 25 / 168 * (1 - q * 49 / 288)))  # next term 2e-20
     return torch.where(small, series, 2 * (s / 2).asinh() / s)
 
 

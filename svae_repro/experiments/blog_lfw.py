@@ -2,7 +2,7 @@
 
 `blog` has the protocol, `load_lfw` the data and the split. Open in the post, and chosen here: layers of 128, batches of
 64, early stopping with look-ahead 30, images of 50 x 37 pixels. With two hidden layers the Euclidean and the spherical
-models are trained with a KL warm-up as well: without one the sphere's posteriors collapse to the prior.
+models are trained with a KL warm-up as well: without one the sphere's posteriors often collapse to the prior.
 
 Grey pixels under a Bernoulli likelihood, as in the post, are no model of the pixels: sum x log p + (1 - x) log(1 - p)
 is the log-likelihood of no density on [0, 1] (that would be the continuous Bernoulli of Loaiza-Ganem and Cunningham
