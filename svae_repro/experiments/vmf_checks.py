@@ -2,12 +2,12 @@
 
 Cells store arrays, one cell for each part, so that the notebook shows them without measuring anew:
 
-- ``gradients``: d/dkappa of E[w], w = loc.z, by six estimators over a grid of (m, kappa): mean, standard deviation and
-  standard error of one sample's gradient, beside the exact value;
+- ``gradients``: d/dkappa of E[w], w = loc.z, by six estimators over a grid of (m, kappa): mean and standard deviation
+  of one sample's gradient and the number of samples, beside the exact value;
 - ``sampler``: E[w] of the published sampler and of its gradient by quadrature, over a fine grid that is finer still
   where kappa is around 10;
 - ``bessel``: relative error of the KL divergence and of its gradient by seven ways of evaluating Eqs. 5 and 6, and the
-  dimension where each ceases to be finite;
+  dimension where three of them cease to be finite;
 - ``cost``: CPU seconds of one training step's worth of samples and of divergences, forward and backward.
 """
 
