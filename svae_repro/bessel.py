@@ -19,6 +19,7 @@ from fractions import Fraction
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from numpy.polynomial import Chebyshev
 from torch import Tensor
@@ -177,16 +178,20 @@ def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
     cosines = torch.cos(multiples.double() * (math.pi / 2 / SERIES_NODES))
     coefficients = cosines @ values * (2 / SERIES_NODES)
     coefficients[0] /= 2
-    # With A' s^2 = p(t) the second derivative is A'' s^4 / x = -t p'(t) - 2 p(t).
-    p = Chebyshev(coefficients[:, 3].numpy(), domain=[0, 1])
-    curvature = -Chebyshev.identity(domain=[0, 1]) * p.deriv() - 2 * p
-    coefficients = torch.column_stack([coefficients, torch.from_numpy(curvature.coef)])
+    coefficients = torch.column_stack([coefficients, _curvature(coefficients[:, 3])])
     # Below these sizes, relative to a column's largest or 1, coefficients are mostly rounding errors of the values.
     noise = torch.tensor([3e-15, 3e-15, 3e-15, 5e-15, 1e-11], dtype=torch.float64, device="cpu")
     relevant = coefficients.abs() > noise * coefficients.abs().amax(0).clamp_min(1)
     terms = int(relevant.any(1).nonzero().max()) + 1
     degrees = 2 * torch.arange(terms, dtype=torch.float64, device="cpu")
     return degrees.to(device), coefficients[:terms].to(device)
+
+
+def _curvature(slope: Tensor) -> Tensor:
+    """Coefficients [terms] of A'' s^4 / x = -t p'(t) - 2 p(t) from those of p(t) = A' s^2."""
+    p = Chebyshev(slope.numpy(), domain=[0, 1])
+    found = (-Chebyshev.identity(domain=[0, 1]) * p.deriv() - 2 * p).coef
+    return torch.from_numpy(np.pad(found, (0, len(slope) - len(found))))  # NumPy leaves out zeros at the end
 
 
 class _Expansion(NamedTuple):

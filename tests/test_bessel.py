@@ -7,10 +7,11 @@ import math
 import random
 
 import mpmath as mp
+import numpy as np
 import pytest
 import torch
 
-from svae_repro.bessel import bessel_ratio, log_0f1, log_iv
+from svae_repro.bessel import _curvature, bessel_ratio, log_0f1, log_iv
 
 DIGITS = 60  # A'' is differenced from quantities 1e24 times larger at x = 1e8, which leaves 36
 # 0.5 needs the longest Chebyshev series (100 of 128 terms); the internal scheme changes where order + 1 passes 24.
@@ -198,6 +199,18 @@ def test_shapes_and_independent_elements(function, shape):
     assert value.shape == shape == function(2.2, x.to("meta")).shape  # meta tensors hold no data to branch on
     one_by_one = torch.tensor([function(2.2, v).item() for v in x.flatten()], dtype=torch.float64).reshape(shape)
     torch.testing.assert_close(value, one_by_one, rtol=1e-14, atol=1e-14)  # sums may be taken in another order
+
+
+@pytest.mark.parametrize("last", [0.125, 0.0])
+def test_a_series_of_which_the_last_coefficient_is_zero(last):
+    """It is for one order in five where MKL adds up as on a processor without AVX-512, and NumPy drops such zeros."""
+    slope = torch.tensor([1.0, -0.5, 0.25, last], dtype=torch.float64)
+    t = np.linspace(0, 1, 9)
+    p = np.polynomial.Chebyshev(slope.numpy(), domain=[0, 1])
+    expected = -t * p.deriv()(t) - 2 * p(t)
+    found = _curvature(slope)
+    assert found.shape == slope.shape
+    assert np.abs(np.polynomial.Chebyshev(found.numpy(), domain=[0, 1])(t) - expected).max() < 1e-14
 
 
 @pytest.mark.parametrize("order", [-1.0, -0.5, math.inf, math.nan])
