@@ -9,9 +9,9 @@ depend on a radius, so here the sphere's prior is the von Mises-Fisher distribut
 uniform as the radius goes to 0.
 
 Both limits have an end. The divergence on the sphere is a difference of numbers of order (radius / sigma)^2, sigma
-being the posterior's standard deviation, and exact to 1e-15 of that: to 1e-5 nats at a radius of 1e5 and sigma = 1, and
-lost at 1e7. A point more than 80 to 89 radii from the pole of a hyperboloid is beyond float32, the fewer the larger the
-radius.
+being the posterior's standard deviation or the prior's of 1, whichever is less, and exact to 2e-15 of that: to 2e-5
+nats at a radius of 1e5 and sigma = 1, and lost at 1e7. A point more than 80 to 89 radii from the pole of a hyperboloid
+is beyond float32, the fewer the larger the radius.
 
 With R runs the radii are [R]; parameters of posteriors have shape [R, B, n_params], priors batch shape [R, 1]. A space
 without a runs axis, such as `Space.of_run` returns, has a radius [] and no R in these shapes.

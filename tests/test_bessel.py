@@ -4,7 +4,11 @@ Tolerances are relative and stand in `BOUNDS`, each with the worst error measure
 """
 
 import math
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import mpmath as mp
 import numpy as np
@@ -211,6 +215,28 @@ def test_a_series_of_which_the_last_coefficient_is_zero(last):
     found = _curvature(slope)
     assert found.shape == slope.shape
     assert np.abs(np.polynomial.Chebyshev(found.numpy(), domain=[0, 1])(t) - expected).max() < 1e-14
+
+
+# PyTorch's and MKL's settings for a processor without AVX-512, and for one without AVX. On others MKL may know neither.
+OTHER_PROCESSORS = [
+    {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+]
+
+
+def every_dimension() -> torch.Tensor:
+    """F, A, A' and x A - F [dimensions, x, 4] for m from 2 to 101."""
+    x = torch.tensor([0.0, 0.3, 4.0, 50.0, 1e3], dtype=torch.float64)
+    return torch.stack([torch.stack(log_0f1(m / 2 - 1, x), dim=-1) for m in range(2, 102)])
+
+
+@pytest.mark.parametrize("settings", OTHER_PROCESSORS, ids=lambda settings: settings["ATEN_CPU_CAPABILITY"])
+def test_other_processors_find_the_same(settings, tmp_path):
+    script = "import sys, torch; from tests.test_bessel import *; torch.save(every_dimension(), sys.argv[1])"
+    command = [sys.executable, "-c", script, tmp_path / "found.pt"]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], env={**os.environ, **settings})
+    # x A - F is what is left of x A = 1e3
+    torch.testing.assert_close(torch.load(tmp_path / "found.pt"), every_dimension(), rtol=1e-13, atol=2e-12)
 
 
 @pytest.mark.parametrize("order", [-1.0, -0.5, math.inf, math.nan])

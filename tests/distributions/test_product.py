@@ -83,7 +83,9 @@ def test_divergence_is_the_sum_of_the_parts():
     parts = list(zip(p.factors, priors(), p.split(z), strict=True))
     closed = [kl_divergence(a, b) for a, b, _ in parts[:2]]
     a, b, part = parts[2]
-    assert torch.equal(kl_estimate(p, q, z), sum(closed) + a.log_prob(part) - b.log_prob(part))
+    # Not to the last bit: a vectorised function and that of the elements left over may round differently.
+    expected = sum(closed) + a.log_prob(part) - b.log_prob(part)
+    torch.testing.assert_close(kl_estimate(p, q, z), expected, rtol=1e-13, atol=1e-13)
     with pytest.raises(NotImplementedError):
         kl_divergence(p, q)
     p, q = ProductDistribution(posteriors(4)[:2]), ProductDistribution(priors()[:2])
@@ -109,7 +111,8 @@ def test_runs_together_draw_what_each_draws_alone():
             type(f)(*(a[run] for a in parameters))
             for f, parameters in zip(posteriors(3, 4), parameters_of(posteriors(3, 4)), strict=True)
         ]
-        assert torch.equal(together[:, run], ProductDistribution(factors).rsample((5,), generator(run)))
+        alone = ProductDistribution(factors).rsample((5,), generator(run))
+        torch.testing.assert_close(together[:, run], alone, rtol=1e-13, atol=1e-12)
 
 
 def parameters_of(factors):
@@ -164,7 +167,7 @@ def test_repeated_runs_draw_what_each_draws_alone():
     together = Repeated(VonMisesFisher(*parameters)).rsample((5,), [generator(r) for r in range(3)])
     for run in range(3):
         alone = Repeated(VonMisesFisher(*(p[run] for p in parameters))).rsample((5,), generator(run))
-        assert torch.equal(together[:, run], alone)
+        torch.testing.assert_close(together[:, run], alone, rtol=1e-13, atol=1e-13)
 
 
 def test_a_repeated_float32_sample_keeps_what_its_base_knows():
