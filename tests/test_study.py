@@ -696,6 +696,7 @@ def test_the_processes_that_train_end_with_the_one_that_writes(home, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
     )
     try:
         workers = trainers(process)
