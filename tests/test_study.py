@@ -21,7 +21,7 @@ import pytest
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from svae_repro import backends, paths, status, store, study, training
+from svae_repro import backends, experiments, paths, status, store, study, training
 from svae_repro.__main__ import main
 from svae_repro.errors import UserError
 from svae_repro.experiments import mnist_vae
@@ -817,6 +817,11 @@ def test_status_counts_what_is_done_running_and_missing(home, tiny, monkeypatch)
     assert counts()["d=2,space=e"] == ["0", "1", "1"]
     lines = status.status("smoke", standin=True).splitlines()
     assert len({len(line) for line in lines}) == 1 and any(line.startswith("mixed_curvature ") for line in lines)
+    totals = {tuple(line.split()[1:-4]): line.split()[-4:] for line in lines if line.startswith("total ")}
+    assert totals["mnist_vae",][:3] == ["1", "1", "2"] and totals["mnist_vae",][3] != "unknown"
+    assert set(experiments.NAMES) == {name for (name, *_) in totals} - {"all"}
+    every = totals["all", "experiments"]
+    assert every == [*(str(sum(int(totals[name,][k]) for name in experiments.NAMES)) for k in range(3)), "unknown"]
     (folder / "seeds-1.d=8,dropout=0.5.ckpt").unlink()
     old = time.time() - 3600  # nothing has written to it for an hour: not running
     os.utime(folder / "seeds-1.ckpt", (old, old))
