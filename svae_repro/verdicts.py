@@ -60,12 +60,15 @@ def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, margin: float 
         p = stats.ttest_1samp(values, 0).pvalue
         found = p < level
         mean = values.mean()
+        tests = f"p={p:.2g}"
         if margin is None:
             confirmed += found and mean > 0
         else:
-            confirmed += stats.ttest_1samp(values, -margin, alternative="greater").pvalue < level
+            within = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+            confirmed += within < level
+            tests += f"; less than {margin:g} lower: p={within:.2g}"
         contradicted += found and mean < 0
-        numbers.append(f"{comparison} {mean:+.2f} ± {values.std(ddof=1):.2f} (n={len(values)}, p={p:.1g})")
+        numbers.append(f"{comparison} {mean:+.2f} ± {values.std(ddof=1):.2f} (n={len(values)}, {tests})")
     if len(numbers) < max(1, len(gaps)):
         return "open", "; ".join(numbers) or "fewer than two pairs of runs"
     none = "no" if contradicted else "not shown"

@@ -141,7 +141,7 @@ def markdown(results: Results, heading: str, score: Callable[[dict], float]) -> 
     for d in dimensions(results):
         for row in comparison(results, d).itertuples():
             model = (row.space, row.curvature)
-            gap, p = "–" if np.isnan(row.gap) else f"{row.gap:+.2f}", "–" if np.isnan(row.p) else f"{row.p:.1g}"
+            gap, p = "–" if np.isnan(row.gap) else f"{row.gap:+.2f}", "–" if np.isnan(row.p) else f"{row.p:.2g}"
             gap += f" ± {row.gap_std:.2f}" if row.gap_std > 0 else ""
             likelihood = f"{row.mean:.2f}" + ("" if np.isnan(row.std) else f" ± {row.std:.2f}")
             last = np.mean([score(metrics) for metrics in metrics_of(results, model)])

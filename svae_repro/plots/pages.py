@@ -38,7 +38,8 @@ def hyperboloid_page(points: np.ndarray, labels: np.ndarray) -> go.Figure:
 
 def _page(surface: tuple, points: np.ndarray, labels: np.ndarray, centres: dict, title: str) -> go.Figure:
     grey = {"colorscale": [[0, "#eeeeee"], [1, "#eeeeee"]], "showscale": False, "hoverinfo": "skip"}
-    page = go.Figure(go.Surface(x=surface[0], y=surface[1], z=surface[2], **grey))
+    x, y, z = ((np.round(part, 6) + 0.0).astype(np.float32) for part in surface)  # the same bytes on every processor
+    page = go.Figure(go.Surface(x=x, y=y, z=z, **grey))
     for k, centre in centres.items():
         x, y, z = points[labels == k].astype(np.float32).T
         colour = "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * c for c in CLASS_COLOURS[k % 10]))
