@@ -1,17 +1,18 @@
 """Spheres and hyperboloids whose radius, and with it their curvature +-1 / radius^2, is learned with the model.
 
-Lengths mean the same whatever the radius: the prior has a standard deviation of about 1, the posterior one that the
-encoder gives, both measured along the surface. A point is ``radius * (z - pole)`` with z on the unit sphere or
-hyperboloid, so that the pole is the origin. As the curvature vanishes from either side the surface becomes its tangent
-plane at the pole, and the space the Euclidean one: same posterior, prior, KL divergence and distance (an idea of Skopek
-et al. 2020, with other distributions). The uniform prior of `Sphere` has no such limit, and its KL divergence does not
-depend on a radius, so here the sphere's prior is the von Mises-Fisher distribution with kappa = radius^2, which becomes
-uniform as the radius goes to 0.
+Lengths mean the same whatever the radius: the prior has a standard deviation of about 1 (on a sphere of radius 1 or
+more; a smaller one has no room for it), the posterior one that the encoder gives, both measured along the surface. A
+point is ``radius * (z - pole)`` with z on the unit sphere or hyperboloid, so that the pole is the origin. As the
+curvature vanishes from either side the surface becomes its tangent plane at the pole, and the space the Euclidean one:
+same posterior (from the sphere's side with one standard deviation for all directions), prior, KL divergence and
+distance (an idea of Skopek et al. 2020, with other distributions). The uniform prior of `Sphere` has no such limit, and
+its KL divergence does not depend on a radius, so here the sphere's prior is the von Mises-Fisher distribution with
+kappa = radius^2, which becomes uniform as the radius goes to 0.
 
 Both limits have an end. The divergence on the sphere is a difference of numbers of order (radius / sigma)^2, sigma
-being the posterior's standard deviation or the prior's of 1, whichever is less, and exact to 2e-15 of that: to 2e-5
-nats at a radius of 1e5 and sigma = 1, and lost at 1e7. A point more than 80 to 89 radii from the pole of a hyperboloid
-is beyond float32, the fewer the larger the radius.
+being the posterior's standard deviation or the prior's of 1, whichever is less, and exact to 3e-15 of that: to 3e-5
+nats at a radius of 1e5 and sigma = 1, and lost at 1e7. A point more than 89 radii from the pole of a hyperboloid is
+beyond float32, or 80 at a radius of 1e4 and 76 at 1e6.
 
 With R runs the radii are [R]; parameters of posteriors have shape [R, B, n_params], priors batch shape [R, 1]. A space
 without a runs axis, such as `Space.of_run` returns, has a radius [] and no R in these shapes.

@@ -9,9 +9,10 @@ so its restriction to tangent vectors at the origin is parallel transport to x (
 arrangement without their cancellations).
 
 Shapes: points and tangent vectors [..., n+1], which broadcast; distances and radii have curvature -1. Float64 inside,
-the dtype of the arguments outside. An angle that a coordinate cannot resolve is a length of exp(r) times that at radius
-r: at r = 15 float64 places a point to 4e-10, float32 to 0.2. Gradients are finite everywhere, at x = y too, where that
-of `distance`, which has none, is zero.
+the dtype of the arguments outside. An angle that a coordinate cannot resolve is a length of sinh(r) times that at
+radius r: at r = 15 float64 places a point to 2e-10, float32 to 0.1. Points beyond a radius of 100, which float32 cannot
+hold, are out of range. Up to there gradients are finite, at x = y too, where that of `distance`, which has none, is
+zero.
 """
 
 import torch
@@ -52,7 +53,7 @@ def parallel_transport(x: Tensor, y: Tensor, v: Tensor) -> Tensor:
 def distance(x: Tensor, y: Tensor) -> Tensor:
     """Geodesic distance arccosh(-<x, y>) [...]."""
     q = _chord2(_space(x), _space(y)).squeeze(-1)
-    apart = q > 0
+    apart = ~(q <= 0)  # NaN stays NaN
     length = 2 * (torch.where(apart, q, 1.0).sqrt() / 2).asinh()
     return torch.where(apart, length, 0.0).to(_dtype(x, y))
 

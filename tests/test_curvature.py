@@ -98,7 +98,7 @@ def test_the_divergence_on_a_nearly_flat_sphere_is_as_exact_as_it_says(size, sca
     s = learnable(f"s{D}", radius(size))
     kl = kl_divergence(s.posterior(params), s.prior())
     narrowest = min(1.0, q.stddev.min().item())
-    error = 2e-15 * (size / narrowest) ** 2 + 200 / size**2  # rounding, and what is left of the curvature
+    error = 3e-15 * (size / narrowest) ** 2 + 200 / size**2  # rounding, and what is left of the curvature
     assert (kl - expected).abs().max() < error
     gradients = [torch.autograd.grad(k.sum(), params, retain_graph=True)[0] for k in (kl, expected)]
     assert (gradients[0] - gradients[1]).abs().max() < error

@@ -303,3 +303,8 @@ def test_smooth_functions_join_their_series():
     assert at_zero == [1, 0, 1]
     big = torch.tensor(1e8, dtype=torch.float64)  # r = 10,000, where sinh(r) is infinite
     assert hyperboloid.log_sinhc(big).item() == pytest.approx(1e4 - math.log(2e4), rel=1e-15)
+
+
+def test_what_is_no_point_has_no_distance_of_zero():
+    for wrong in (math.nan, math.inf):
+        assert hyperboloid.distance(torch.tensor([1.0, wrong, 0.0]), hyperboloid.origin(2)).isnan()

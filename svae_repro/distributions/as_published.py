@@ -6,11 +6,11 @@ densities here are exact.) On S^2, where w is drawn by inverting its distributio
 
 1. `PublishedVonMisesFisher`, the sampler. Ulrich's proposal has the constant
    b = (sqrt(4 kappa^2 + (m-1)^2) - 2 kappa) / (m-1). Above kappa = 11 that code replaces it by (m-1) / (4 kappa), the
-   first term of its Taylor series in (m-1) / kappa, and between 10 and 11 it blends the two. The rest of the acceptance
-   test stays that of the exact b, so that what is accepted has not the law of a vMF, unless kappa >> m. (No replacement
-   is needed: b does not cancel when written as (m-1) / (2 kappa + sqrt(4 kappa^2 + (m-1)^2)).) As kappa moves from 10
-   to 11 the blend pushes the samples away from loc, and the gradient follows it: from m = 14 on it has the wrong sign
-   there.
+   first term of its Taylor series in (m-1) / kappa, and between 10 and 11 it blends the two. The constant a of the
+   acceptance test stays that of the exact b, so that what is accepted has not the law of a vMF, unless kappa >> m. (No
+   replacement is needed: b does not cancel when written as (m-1) / (2 kappa + sqrt(4 kappa^2 + (m-1)^2)).) As kappa
+   moves from 10 to 11 the blend pushes the samples away from loc, and the gradient follows it: from m = 14 on it has
+   the wrong sign in part of that strip, from 16 on in all of it.
 2. `UncorrectedVonMisesFisher`, the gradient. Samples are differentiated through the accepted proposal alone, without
    the second term of the paper's Eq. 8, which accounts for the change of what is accepted. The published sampler does
    the same.

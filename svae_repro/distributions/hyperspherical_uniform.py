@@ -19,7 +19,7 @@ class HypersphericalUniform(OnManifold):
         device, dtype: of the samples.
 
     Raises:
-        ValueError: ``dim`` is below 2.
+        ValueError: ``dim`` is below 2 or not whole.
     """
 
     arg_constraints: ClassVar[dict] = {}

@@ -9,8 +9,8 @@ from .product import ProductDistribution
 def kl_estimate(p: Distribution, q: Distribution, z: Tensor) -> Tensor:
     """KL(p || q) [...] in nats: exact where there is a closed form, otherwise log p(z) - log q(z) at a sample z of p.
 
-    The second is unbiased, value and gradient. It takes the sample that the reconstruction is made from rather than one
-    of its own, so a model draws the same random numbers whatever its latent space. A product of spaces takes for each
+    The second is unbiased, value and gradient. It takes the sample that the reconstruction is made from and draws no
+    random numbers of its own. A product of spaces takes for each
     factor the best there is.
     """
     if isinstance(p, ProductDistribution) and isinstance(q, ProductDistribution):

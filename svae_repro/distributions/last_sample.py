@@ -13,21 +13,23 @@ class LastSample:
     """
 
     def __init__(self):
-        self._kept: tuple[Tensor, int, Any] | None = None
+        self._kept: tuple[Tensor, int, bool, Any] | None = None
 
     def keep(self, sample: Tensor, source: Any) -> Tensor:
         """Remember what ``sample`` was made from, and return the sample."""
         # An inference tensor does not count its changes.
-        self._kept = None if sample.is_inference() else (sample, sample._version, source)
+        self._kept = None if sample.is_inference() else (sample, sample._version, sample.requires_grad, source)
         return sample
 
     def source_of(self, value: Tensor, *parameters: Tensor) -> Any:
         """What ``value`` was made from, None if it is not the last sample or has been changed in place since.
 
         Also None if it was drawn without gradients and those of ``parameters`` are wanted now: the source of a fixed
-        point moves with them.
+        point moves with them. And if it has been made a leaf since, whose own gradient is wanted: the source has none.
         """
-        if self._kept is None or value is not self._kept[0] or value._version != self._kept[1]:
+        if self._kept is None or value is not self._kept[0]:
             return None
+        _, version, differentiable, source = self._kept
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-        return self._kept[2] if value.requires_grad or not wanted else None
+        changed = value._version != version or value.requires_grad != differentiable
+        return None if changed or (wanted and not differentiable) else source

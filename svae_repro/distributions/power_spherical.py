@@ -42,7 +42,8 @@ class PowerSpherical(Axial):
     parameters. Sampling and F are evaluated in float64.
 
     Raises:
-        ValueError: ``loc`` is not of unit length, ``concentration`` is negative or NaN, or the shapes do not broadcast.
+        ValueError: ``loc`` is not of unit length, ``concentration`` is negative, infinite or NaN, or the
+            shapes do not broadcast.
     """
 
     @lazy_property
@@ -96,7 +97,7 @@ class LogNormalizer(NamedTuple):
 
 
 def log_normalizer(kappa: Tensor, m: int) -> LogNormalizer:
-    """F(kappa) of kappa [...] in float64, with derivatives. The absolute error is below 3e-15 (m + 1) nats."""
+    """F(kappa) of kappa [...] in float64, with derivatives. To kappa = 1e12 it errs by less than 3e-15 (m + 1) nats."""
     return LogNormalizer(*_LogNormalizer.apply(kappa, m))
 
 

@@ -21,6 +21,8 @@ class WrappedNormal(OnManifold):
 
     A point far out cannot hold the v that made it: rounding takes some of it away. The distribution therefore remembers
     its last sample, and `log_prob` of that very tensor uses its exact v (`LastSample`); any other point is mapped back.
+    So the density of the last sample has no gradient in the sample itself, only in ``loc`` and ``scale`` and through v:
+    where one in the sample is wanted pass a clone.
 
     Args:
         loc: points of the hyperboloid [..., n+1], n >= 1.

@@ -47,6 +47,17 @@ def test_a_sample_without_gradients_is_a_fixed_point(made):
     torch.testing.assert_close(own, anew, rtol=1e-12, atol=1e-12)
 
 
+def test_a_sample_made_a_leaf_since_has_a_gradient_of_its_own(made):
+    distribution, parameters = made
+    z = distribution.sample((4,)).requires_grad_()
+    own, anew = (
+        torch.autograd.grad(distribution.log_prob(x).sum(), [x, *parameters], retain_graph=True)
+        for x in (z, z.detach().clone().requires_grad_())
+    )
+    assert all(gradient.abs().max() > 0 for gradient in own)
+    torch.testing.assert_close(own, anew, rtol=1e-12, atol=1e-12)
+
+
 def test_a_sample_changed_in_place_is_another_point(made):
     distribution, _ = made
     with torch.no_grad():
