@@ -10,8 +10,7 @@ def kl_estimate(p: Distribution, q: Distribution, z: Tensor) -> Tensor:
     """KL(p || q) [...] in nats: exact where there is a closed form, otherwise log p(z) - log q(z) at a sample z of p.
 
     The second is unbiased, value and gradient. It takes the sample that the reconstruction is made from and draws no
-    random numbers of its own. A product of spaces takes for each
-    factor the best there is.
+    random numbers of its own. A product of spaces takes for each factor the best there is.
     """
     if isinstance(p, ProductDistribution) and isinstance(q, ProductDistribution):
         parts = zip(p.factors, q.factors, p.split(z), strict=True)

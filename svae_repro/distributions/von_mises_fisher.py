@@ -29,9 +29,7 @@ PROPOSALS = 6  # drawn at once for every sample of a small batch: each is accept
 ENOUGH_PROPOSALS = 32  # of which none is accepted with probability < 1e-14
 SMALL_BATCH = 4096
 QUADRATURE_NODES = 20
-QUADRATURE_REACH = (
-    8.0  # in units of 1 / sqrt(kappa + m - 2), which the standard deviation of theta exceeds by 6 % at most
-)
+QUADRATURE_REACH = 8.0  # in units of 1 / sqrt(kappa + m - 2); theta's standard deviation is 1.06 of them at most
 
 
 class VonMisesFisher(Axial):
@@ -42,8 +40,8 @@ class VonMisesFisher(Axial):
         concentration: kappa [...], >= 0; 0 is the uniform distribution.
 
     ``rsample`` is exact for every kappa and m. Its gradient is pathwise and unbiased in both parameters; that in kappa
-    loses digits above 1e12 and is wrong above 1e14, where cos(theta) - A is all rounding. Sampling,
-    F and A are evaluated in float64, because 1 - w, of order m / (2 kappa), drowns in the rounding of float32.
+    loses digits above 1e12 and is wrong above 1e14, where cos(theta) - A is all rounding. Sampling, F and A are
+    evaluated in float64, because 1 - w, of order m / (2 kappa), drowns in the rounding of float32.
 
     Raises:
         ValueError: ``loc`` is not of unit length, ``concentration`` is negative, infinite or NaN, or the
