@@ -1,10 +1,10 @@
 """Interactive pages: latent points on a curved surface, to turn with the mouse."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
 from .mnist import CLASS_COLOURS
 
@@ -56,6 +56,6 @@ def _page(surface: tuple, points: np.ndarray, labels: np.ndarray, centres: dict,
     return page
 
 
-def _rounded(coordinates: Sequence) -> np.ndarray:
+def _rounded(coordinates: ArrayLike) -> np.ndarray:
     """Float64 to six decimals in float32: the same bytes on every processor, as only its last digits differ."""
     return (np.round(coordinates, 6) + 0.0).astype(np.float32)
