@@ -344,7 +344,7 @@ class _Reporter:
             self.paces.clear()
             least, most = (each * (end - p.epoch) / 60 for end in (p.earliest_end, p.latest_end))
             self.say(
-                f"{self.title}: epoch {p.epoch}, validation loss {p.validation_loss:.2f}, "
+                f"{self.title}: epoch {p.epoch}{p.stage}, validation loss {p.validation_loss:.2f}, "
                 f"{each:.1f} s an epoch, {least:.0f} to {most:.0f} min left"
             )
 

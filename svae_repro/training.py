@@ -41,16 +41,23 @@ class Schedule:
         """Weight of the KL divergence, rising linearly to 1 over the warm-up."""
         return min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
 
+    def end(self, best: int = 0) -> int:
+        """Epoch at which a run stops that does not improve after ``best``."""
+        if self.patience is None:
+            return self.max_epochs
+        return min(max(best, self.warmup_epochs) + self.patience, self.max_epochs)
+
 
 @dataclass
 class Progress:
     """What `fit` reports after every epoch."""
 
     epoch: int
-    earliest_end: int  # epoch at which training ends if no run improves any more
-    latest_end: int
+    earliest_end: float  # epoch at which training ends if no run improves any more
+    latest_end: float
     seconds: float  # that this epoch took
     validation_loss: float  # mean over the runs
+    stage: str = ""  # of a cell that is trained in several, as " of the pilot"
 
 
 @dataclass
@@ -225,13 +232,8 @@ class _State:
 
     @property
     def earliest_end(self) -> int:
-        if self.schedule.patience is None:
-            return self.schedule.max_epochs
-        best = [
-            max(b, self.schedule.warmup_epochs) for b, s in zip(self.best_epoch, self.stopped, strict=True) if not s
-        ]
-        ends = [epoch + self.schedule.patience for epoch in best]
-        return min(max(ends, default=self.epoch), self.schedule.max_epochs)
+        going_on = [best for best, stopped in zip(self.best_epoch, self.stopped, strict=True) if not stopped]
+        return max(map(self.schedule.end, going_on), default=self.epoch)
 
     def shrink(self) -> None:
         """Leave in model and optimiser the runs that go on; if none does, all that are there."""

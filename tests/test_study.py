@@ -792,10 +792,10 @@ def test_the_time_left_follows_the_pace_of_the_last_epochs():
     reporter.epoch(training.Progress(2, 100, 200, 0.0, 4.0))
     for epoch in (3, 4):
         reporter.last = -math.inf if epoch == 4 else math.inf
-        reporter.epoch(training.Progress(epoch, 100, 200, 6.0, 3.0))
+        reporter.epoch(training.Progress(epoch, 100, 200, 6.0, 3.0, " of the pilot"))
     assert lines == [
         "a cell: epoch 2, validation loss 4.00, 1800.0 s an epoch, 2940 to 5940 min left",
-        "a cell: epoch 4, validation loss 3.00, 6.0 s an epoch, 10 to 20 min left",
+        "a cell: epoch 4 of the pilot, validation loss 3.00, 6.0 s an epoch, 10 to 20 min left",
     ]
 
 

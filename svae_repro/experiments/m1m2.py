@@ -34,7 +34,7 @@ from ..models.m1m2 import marginal_bound
 from ..spaces import Space, space
 from ..store import Outcome
 from ..study import Job
-from ..training import EVALUATION, INITIALISATION, Fit, Schedule, fit, run_generators
+from ..training import EVALUATION, INITIALISATION, Fit, Progress, Schedule, fit, run_generators
 from . import Published
 from .mnist_vae import balanced_subset
 
@@ -165,7 +165,17 @@ def _pilot(job: Job) -> dict[int, dict[float, float | None]]:
         return {seed: dict.fromkeys(settings.alphas) for seed in job.seeds}
     runs = list(itertools.product(job.seeds, settings.alphas))
     schedule = replace(settings.schedule, patience=None, max_epochs=settings.pilot_epochs)
-    model, _ = train_model(replace(job, checkpoint=_pilot_checkpoint(job)), latent_spaces(job), runs, schedule)
+
+    def report(progress: Progress) -> None:
+        """The time left is that of the whole cell: its training follows, with one alpha a seed in place of them all."""
+        least, most = (
+            settings.pilot_epochs + end / len(settings.alphas)
+            for end in (settings.schedule.end(), settings.schedule.max_epochs)
+        )
+        job.report(replace(progress, earliest_end=least, latest_end=most, stage=" of the pilot"))
+
+    job_of_pilot = replace(job, checkpoint=_pilot_checkpoint(job), report=job.report and report)
+    model, _ = train_model(job_of_pilot, latent_spaces(job), runs, schedule)
     shares = accuracy(model, _pixels(job, job.data.validation), job.data.validation_labels, runs)
     shares = dict(zip(runs, shares, strict=True))
     return {seed: {alpha: shares[seed, alpha] for alpha in settings.alphas} for seed in job.seeds}

@@ -100,6 +100,21 @@ def test_a_cell_repeats_bit_for_bit():
     assert first.metrics == again.metrics
 
 
+def test_a_pilot_reports_when_the_whole_cell_ends():
+    """Two alphas a seed make an epoch of the pilot as long as two of the training, which ends after 3 to 6."""
+    settings = replace(TINY, schedule=Schedule(batch_size=100, warmup_epochs=1, patience=2, max_epochs=6))
+    configuration = {"dim_z1": 2, "dim_z2": 3, "topology": "N+N"}
+    seen = []
+    run_cells(Job(configuration, [0], settings, load_data("standin", settings), report=seen.append))
+    pilot, training = seen[:2], seen[2:]
+    assert [(p.epoch, p.earliest_end, p.latest_end, p.stage) for p in pilot] == [
+        (epoch, 2 + 3 / 2, 2 + 6 / 2, " of the pilot") for epoch in (1, 2)
+    ]
+    assert [(p.epoch, p.latest_end, p.stage) for p in training] == [
+        (epoch, 6, "") for epoch in range(1, len(training) + 1)
+    ]
+
+
 def test_a_cell_continues_from_its_checkpoint(tmp_path):
     configuration = {"dim_z1": 2, "dim_z2": 3, "topology": "S+S"}
     data = load_data("standin", TINY)
