@@ -206,13 +206,13 @@ def provenances(*found: Results) -> str:
     for results in found:
         lines.append(f"{results.experiment}: {len(results.cells)} of {results.wanted} cells ({results.preset} preset)")
         stated = [cell["provenance"] for cell in results.cells]
-        for name, values in {
-            "commit": {p["commit"][:10] + (" with changes" if p["dirty"] else "") for p in stated},
-            "device": {p["device"] for p in stated},
-            "sha256 of the data": {p["data"]["sha256"] for p in stated},
-        }.items():
+        for name, separator, values in (
+            ("commit", ", ", {p["commit"][:10] + (" with changes" if p["dirty"] else "") for p in stated}),
+            ("device", "; ", {p["device"] for p in stated}),  # the name of one may hold a comma
+            ("sha256 of the data", ", ", {p["data"]["sha256"] for p in stated}),
+        ):
             if values:
-                lines.append(f"  {name}: {', '.join(sorted(values))}")
+                lines.append(f"  {name}: {separator.join(sorted(values))}")
     # Stand-ins first: nobody should overlook them.
     data = sorted({(not results.standin, results.data) for results in found if results.cells})
     return "\n".join([*lines, "data: " + ("; ".join(text for _, text in data) or "no results yet")])

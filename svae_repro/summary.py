@@ -19,7 +19,7 @@ where a t-test gives p < 0.01, the paper's own rule; where it does not and runs 
 comparison in a table is *open*. It is tested again as runs are added, so that in an unfinished table a difference is
 found where there is none more often than one time in 100 (3 in 100 if tested at each number of runs from 2 to 10), and
 that for every comparison. A table is *reproduced* if in every setting the same method wins as in the paper (or none
-does), *partly* if in at least half of them.
+does; of three, two win if only the third is shown to be behind), *partly* if in at least half of them.
 
 Figure 1 and the studies beyond the paper have claims in place of published numbers, put to the test once every model
 has two runs. A claim of the paper or the post is *reproduced*, *partly* or *not reproduced*, which says that our runs

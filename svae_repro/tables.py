@@ -84,10 +84,10 @@ class Table:
             rows.append((*key, difference.mean(), difference.std(ddof=1), len(group), p))
         return pd.DataFrame(rows, columns=[*self.setting, *OURS, "p"])
 
-    def winner(self, group: pd.DataFrame) -> str:
-        """The winner among the paper's methods in one setting, as the function of that name says."""
+    def winners(self, group: pd.DataFrame) -> list[str] | None:
+        """The winners among the paper's methods in one setting, as the function of that name says."""
         group = group[group[METHOD].isin(self.compared)]
-        return winner(group, self._paired_test if self.published.paired else _welch)
+        return winners(group, self._paired_test if self.published.paired else _welch)
 
     def _paired_test(self, best: pd.Series, other: pd.Series) -> float | None:
         found = self.differences(best[METHOD], other[METHOD])
@@ -95,14 +95,15 @@ class Table:
         return None if found.empty or found["n"].item() < 2 else found["p"].item()
 
     def comparisons(self) -> pd.DataFrame:
-        """For every setting the method that wins here and in the paper: a name, "none" or "open" (too few runs).
+        """For every setting the methods that win here and in the paper: names, "none" or "open" (too few runs).
 
-        The column ``outcome`` sets the one against the other:
+        Several win where the best is shown to be ahead of some and not of all others, and none where of none. The
+        column ``outcome`` sets the one against the other:
 
-        - "same": the method wins that wins in the paper, or none does in either;
-        - "other": another one wins, or one does where none does in the paper;
-        - "undecided": none wins here, but one does in the paper;
-        - "open": none wins here, and runs that the preset asks for are missing: more of them may decide it.
+        - "same": the same methods win as in the paper, or none does in either;
+        - "other": a method that wins in the paper, or is as good as all others there, is shown to be behind here;
+        - "undecided": a method that is behind in the paper is not shown to be so here, and nothing contradicts it;
+        - "open": the same, or no difference at all, while runs that the preset asks for are missing: more may decide.
         """
         rows = self.frame[self.frame["metric"].isin(self.published.headline) & self.frame[METHOD].isin(self.compared)]
         found = []
@@ -111,15 +112,21 @@ class Table:
                 columns={"published_mean": "mean", "published_std": "std"} | {"mean": "_", "std": "__"}
             )
             published = published.assign(n=self.published.runs)
-            ours, paper = self.winner(group), "open" if self.standin else winner(published)
-            found.append((*key, ours, paper, _outcome(ours, paper, complete=(group["n"] >= self.runs).all())))
+            ours, paper = self.winners(group), None if self.standin else winners(published)
+            outcome = _outcome(ours, paper or [], complete=(group["n"] >= self.runs).all())
+            found.append((*key, self._names(ours), self._names(paper), outcome))
         return pd.DataFrame(found, columns=[*self.setting, "ours", "paper", "outcome"])
+
+    def _names(self, winners: list[str] | None) -> str:
+        if winners is None:
+            return "open"
+        return "none" if len(winners) == len(self.compared) else " and ".join(winners)
 
     def verdict(self) -> str:
         """Reproduced, partly or not, with the count behind it; "open" while runs are missing.
 
         *Reproduced* means that every setting comes out as in the paper (`comparisons`), *partly* that at least half of
-        them do. Neither those with another winner nor the undecided ones do, but they are counted apart.
+        them do. Neither those with other winners nor the undecided ones do, but they are counted apart.
         """
         if self.standin:
             return "no verdict: stand-in data"
@@ -130,13 +137,17 @@ class Table:
         outcomes = self.comparisons()["outcome"]
         same, other, undecided, missing = ((outcomes == o).sum() for o in ("same", "other", "undecided", "open"))
         total = len(outcomes)
-        rest = f", {other} with another winner" * bool(other) + f", {undecided} undecided" * bool(undecided)
+        another = "another winner" if len(self.compared) == 2 else "other winners"
+        rest = f", {other} with {another}" * bool(other) + f", {undecided} undecided" * bool(undecided)
         means = self.frame["verdict"][self.frame["verdict"] != ""]
         what = "single runs" if self.frame["n"].max() == 1 else "means"
         agreement = f"{(means == 'agrees').sum()} of {len(means)} {what} lie within three published standard deviations"
         if missing:
             count = f"{missing} of {total} comparisons between methods need more runs"
-            if missing < total:
+            if missing == total - 1:
+                one = "comes out as in the paper" if same else f"has {another}" if other else "is undecided"
+                count += f", the other one {one}"
+            elif missing < total:
                 count += f", {same} of the other {total - missing} come out as in the paper{rest}"
             return f"open: {count}" + (f"; {agreement}" if len(means) else "")
         count = f"{same} of {total} comparisons between methods come out as in the paper{rest}"
@@ -161,9 +172,9 @@ class Table:
             headline = key[self.setting.index("metric")] in self.published.headline
             if brief and not (headline and group["n"].any()):
                 continue
-            best = self.winner(group) if headline else None
+            best = self.winners(group) if headline else None
             by_method = group.set_index(METHOD).reindex(methods)
-            ours = [_number(by_method.loc[m], *OURS, bold=m == best) for m in methods]
+            ours = [_number(by_method.loc[m], *OURS, bold=best == [m]) for m in methods]
             paper = [_number(by_method.loc[m], *PUBLISHED) for m in published]
             lines.append([*map(str, key), *ours, *paper])
         if len(methods) <= SIDE_BY_SIDE:
@@ -175,30 +186,32 @@ class Table:
         return "".join("| " + " | ".join(line) + " |\n" for line in [head, ["---"] * len(head), *lines])
 
 
-def _outcome(ours: str, paper: str, complete: bool) -> str:
-    if ours == "open" or (ours == "none" and not complete):
+def _outcome(ours: list[str] | None, paper: list[str], complete: bool) -> str:
+    if ours is None:
         return "open"
-    return "same" if ours == paper else "undecided" if ours == "none" else "other"
+    if not set(paper) <= set(ours):
+        return "other"
+    if len(ours) > 1 and not complete:
+        return "open"
+    return "same" if ours == paper else "undecided"
 
 
 def _welch(best: pd.Series, other: pd.Series) -> float:
     return stats.ttest_ind_from_stats(*best[OURS], *other[OURS], equal_var=False).pvalue
 
 
-def winner(group: pd.DataFrame, test: Callable[[pd.Series, pd.Series], float | None] = _welch) -> str:
-    """The method with the best mean if it beats every other one at p < 0.01, "none" if not, "open" for want of runs.
+def winners(group: pd.DataFrame, test: Callable[[pd.Series, pd.Series], float | None] = _welch) -> list[str] | None:
+    """The method with the best mean and those that it does not beat at p < 0.01; None for want of runs.
 
     ``test`` gives p for two rows of ``group``, None if they have too few runs for it.
     """
     if len(group) < 2 or (group["n"] < 2).any() or group["mean"].isna().any():
-        return "open"
-    group = group.sort_values("mean", ascending=False)
-    best = group.iloc[0]
-    for _, other in group.iloc[1:].iterrows():
-        p = test(best, other)
-        if p is None or not p < SIGNIFICANCE:
-            return "open" if p is None else "none"
-    return best[METHOD]
+        return None
+    place = group["mean"].argmax()
+    p = [0.0 if row == place else test(group.iloc[place], group.iloc[row]) for row in range(len(group))]
+    if None in p:
+        return None
+    return [name for row, name in enumerate(group[METHOD]) if row == place or not p[row] < SIGNIFICANCE]
 
 
 def _number(row: pd.Series, mean: str, std: str, n: str | None = None, bold: bool = False) -> str:

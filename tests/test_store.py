@@ -136,13 +136,14 @@ def test_where_cells_come_from_is_said_in_a_few_lines(cell):
         "data: real (hand-made)",
     ]
     digits = PROVENANCE | {"data": {"description": "stand-in (digits)", "sha256": "1"}}
-    cells = [{"provenance": digits}, {"provenance": digits | {"commit": "f" * 40, "dirty": True}}]
+    other = digits | {"commit": "f" * 40, "dirty": True, "device": "x86_64, AVX2"}
+    cells = [{"provenance": digits}, {"provenance": other}]
     standin = store.Results("mnist_warmup", "paper", True, cells, 18)
     missing = store.Results("m1m2", "paper", False, [], 135)
     assert store.provenances(trained, standin, missing).splitlines()[4:] == [
         "mnist_warmup: 2 of 18 cells (paper preset)",
         "  commit: 0123456789, ffffffffff with changes",
-        "  device: a cpu",
+        "  device: a cpu; x86_64, AVX2",
         "  sha256 of the data: 1",
         "m1m2: 0 of 135 cells (paper preset)",
         "data: stand-in (digits); real (hand-made)",  # what nobody should overlook comes first

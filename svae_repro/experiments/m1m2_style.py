@@ -5,7 +5,7 @@ style z2, and if so its single concentration? The model of `m1m2` with its proto
 order of data, trained for the first epochs only (the paper preset's 20, of which z2 is warmed up for 12), with other
 styles: normal, one vMF, and a product of vMFs on spheres S^2, which has the dimension of the one and d / 2
 concentrations. As a control the same product with one concentration for all its spheres: what is between the two is a
-matter of the concentrations, not of the spheres. alpha is 1, which every cell of Table 3 chose so far.
+matter of the concentrations, not of the spheres. alpha is 1, which nearly every cell of Table 3 chooses.
 """
 
 from collections.abc import Sequence
