@@ -208,10 +208,10 @@ def winners(group: pd.DataFrame, test: Callable[[pd.Series, pd.Series], float | 
     if len(group) < 2 or (group["n"] < 2).any() or group["mean"].isna().any():
         return None
     place = group["mean"].argmax()
-    p = [0.0 if row == place else test(group.iloc[place], group.iloc[row]) for row in range(len(group))]
+    p = [1.0 if row == place else test(group.iloc[place], group.iloc[row]) for row in range(len(group))]
     if None in p:
         return None
-    return [name for row, name in enumerate(group[METHOD]) if row == place or not p[row] < SIGNIFICANCE]
+    return [name for name, against_best in zip(group[METHOD], p, strict=True) if not against_best < SIGNIFICANCE]
 
 
 def _number(row: pd.Series, mean: str, std: str, n: str | None = None, bold: bool = False) -> str:
