@@ -18,6 +18,7 @@ NAMES = (
     "mnist_warmup",
     "m1m2",
     "m1m2_style",
+    "m1m2_warmup",
     "vgae",
     "vmf_checks",
     "vmf_barrier",

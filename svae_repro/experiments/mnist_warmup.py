@@ -15,17 +15,18 @@ from .. import store, tables
 from ..store import Outcome, Results
 from ..study import Job
 from . import mnist_vae
-from .mnist_vae import METHODS, Settings
+from .mnist_vae import METHODS
 
 
-def _without_warm_up(settings: Settings, **changes) -> Settings:
+def without_warm_up(settings, **changes):
+    """A study's settings with the whole KL divergence in the loss from the first epoch on, and other ``changes``."""
     return replace(settings, schedule=replace(settings.schedule, warmup_epochs=0), **changes)
 
 
 PRESETS = {
-    "smoke": _without_warm_up(mnist_vae.PRESETS["smoke"], seeds=1),
-    "quick": _without_warm_up(mnist_vae.PRESETS["quick"], dims=(10,)),
-    "paper": _without_warm_up(mnist_vae.PRESETS["paper"], dims=(2, 20, 40), seeds=3),
+    "smoke": without_warm_up(mnist_vae.PRESETS["smoke"], seeds=1),
+    "quick": without_warm_up(mnist_vae.PRESETS["quick"], dims=(10,)),
+    "paper": without_warm_up(mnist_vae.PRESETS["paper"], dims=(2, 20, 40), seeds=3),
 }
 
 TITLE = "Tables 1 and 2 without warm-up"
