@@ -26,9 +26,9 @@ has two runs. A claim of the paper or the post is *reproduced*, *partly* or *not
 do not show it; one that denies a difference is *not contradicted* where they show none. A question of our own is
 answered *yes*, *partly*, *no*, or, where the runs decide nothing, *not shown*; its comparisons share the level of 0.01.
 The sampler's barrier leaves *some* or *few or none* of the trainings *stuck*, and a table *moves* if one of its means
-does or a run is lost. Without a warm-up the means are counted that lie within three published standard deviations, with
-no test: *either way*, if all do with it as well. A figure *agrees* if what the paper reads in its picture can be
-measured in ours, *partly* if in part; one that is only *drawn* has nothing to test.
+does or a run is lost. Tables 1 and 2 without a warm-up are judged by how many means lie within three published standard
+deviations, with no test: *either way*, if all do with it as well. A figure *agrees* if what the paper reads in its
+picture can be measured in ours, *partly* if in part; one that is only *drawn* has nothing to test.
 """
 
 

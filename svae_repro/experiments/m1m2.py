@@ -10,7 +10,7 @@ The paper leaves open, and we choose:
 - The loss of a step is minus the mean bound of 100 images without and 10 with a label, each image counting the same,
   plus alpha times the mean of -log q(y | z1) over the labelled ones (Kingma et al. 2014, Eq. 9). The 100 labelled
   images are class-balanced; their labels apart they are among the 50,000 that train.
-- The KL divergence of z2, and nothing else, is warmed up; otherwise z2 is switched off before it is of use.
+- The KL divergence of z2, and nothing else, is warmed up; `m1m2_warmup` measures what that changes.
 - Early stopping looks at the unlabelled bound of the validation images and so at no label.
 - Every cell chooses its alpha by the accuracy on the validation images after ``pilot_epochs``, the only use of their
   labels; it then trains anew, to the end.
@@ -261,6 +261,13 @@ def _style_kl(model: M1M2, pixels: Pixels, seeds: list[int]) -> torch.Tensor:
 def _confusion(labels: torch.Tensor, predicted: torch.Tensor, classes: int) -> np.ndarray:
     """Number of images [true class, predicted class]."""
     return (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes).numpy()
+
+
+def most_confused(confusion: np.ndarray) -> tuple[int, int, int]:
+    """The two classes that are most often taken for one another, and in how many images, from a stored confusion."""
+    either_way = np.triu(confusion + confusion.T, 1)
+    first, second = np.unravel_index(either_way.argmax(), either_way.shape)
+    return int(first), int(second), int(either_way[first, second])
 
 
 @torch.no_grad()

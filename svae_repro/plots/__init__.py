@@ -32,7 +32,15 @@ from .hyperbolic import (
     wrapped_normal_density,
     wrapped_normal_steps,
 )
-from .m1m2 import analogies, analogy_grid, confusions, semi_supervised_accuracy, semi_supervised_curves, styles
+from .m1m2 import (
+    analogies,
+    analogy_grid,
+    confusions,
+    semi_supervised_accuracy,
+    semi_supervised_curves,
+    styles,
+    styles_without_warm_up,
+)
 from .mixed import mixed_factors, mixed_gaps
 from .mnist import (
     image_grid,
@@ -128,6 +136,7 @@ __all__ = [
     "sphere_scatter_page",
     "stored",
     "styles",
+    "styles_without_warm_up",
     "surface_area",
     "tangent_spaces",
     "training_effect",

@@ -1,6 +1,7 @@
 """Figures of Table 3 and Figure 10: accuracy by dimension, confused digits, one style in every class."""
 
 import math
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -120,28 +121,50 @@ def semi_supervised_curves(results: Results, warmup: int) -> Figure:
     return figure
 
 
+SCORES = {"accuracy": (100, "test accuracy (%)"), "style_KL": (1, "KL of z2 in nats")}
+
+
 def styles(results: Results) -> Figure:
     """Test accuracy and KL divergence of z2 by model, a line for each seed; bars are means. At least one run."""
     models = list(dict.fromkeys((cell["configuration"]["z1"], cell["configuration"]["z2"]) for cell in results.cells))
+    titles = [model_title(model).replace(" + ", "\n+ ").replace(", ", ",\n") for model in models]
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     figure.suptitle("M1+M2 with other styles, after the first epochs")
-    places = range(len(models))
-    scores = (("accuracy", 100, "test accuracy (%)"), ("style_KL", 1, "KL of z2 in nats"))
-    for axes, (score, unit, label) in zip(panels, scores, strict=True):
-        by_model = [
-            {cell["seed"]: unit * cell["metrics"][score] for cell in results.where(z1=z1, z2=z2)} for z1, z2 in models
-        ]
-        for place, values in zip(places, by_model, strict=True):
-            axes.hlines(np.mean(list(values.values())), place - 0.3, place + 0.3, color="black", linewidth=2)
-        for seed in sorted(set().union(*by_model)):
-            values = [of_model.get(seed, np.nan) for of_model in by_model]
-            look = {"color": f"C{seed}", "marker": SEED_MARKERS[seed % len(SEED_MARKERS)], "linewidth": 0.8}
-            axes.plot(places, values, **look, alpha=0.8, label=f"seed {seed}")
-        titles = [model_title(model).replace(" + ", "\n+ ").replace(", ", ",\n") for model in models]
-        axes.set(ylabel=label, xlabel="z1 + z2", xticks=places, xticklabels=titles)
-        axes.grid(axis="y", alpha=0.3)
+    for axes, (score, (unit, label)) in zip(panels, SCORES.items(), strict=True):
+        by_model = {
+            (z1, z2): {cell["seed"]: unit * cell["metrics"][score] for cell in results.where(z1=z1, z2=z2)}
+            for z1, z2 in models
+        }
+        _lines_of_seeds(axes, pd.DataFrame(by_model), range(len(models)))
+        axes.set(ylabel=label, xlabel="z1 + z2", xticks=range(len(models)), xticklabels=titles)
     figure.legend(*every_label(panels), fontsize=8, loc="outside right upper")
     return figure
+
+
+def styles_without_warm_up(scores: dict[str, pd.DataFrame]) -> Figure:
+    """Test accuracy and KL divergence of z2 by topology, with the warm-up and without, from `beside_warm_up`."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.0), layout="constrained")
+    figure.suptitle("M1+M2 with and without a warm-up of the style, after the first epochs")
+    for axes, (score, (_, label)) in zip(panels, SCORES.items(), strict=True):
+        ticks = {}
+        for place, topology in enumerate(dict.fromkeys(scores[score].columns.get_level_values("topology"))):
+            pair = scores[score][topology]
+            places = 2.6 * place + np.arange(len(pair.columns))
+            _lines_of_seeds(axes, pair, places)
+            ticks |= zip(places, (f"{topology}\n{word}" for word in pair.columns), strict=True)
+        axes.set(ylabel=label, xlabel="warm-up", xticks=list(ticks), xticklabels=ticks.values())
+    figure.legend(*every_label(panels), fontsize=8, loc="outside right upper")
+    return figure
+
+
+def _lines_of_seeds(axes: Axes, scores: pd.DataFrame, places: Sequence[float]) -> None:
+    """A line for each seed (row) over the models (columns) at these places, and a bar at the mean of each model."""
+    for place, mean in zip(places, scores.mean(), strict=True):
+        axes.hlines(mean, place - 0.3, place + 0.3, color="black", linewidth=2)
+    for seed, values in scores.iterrows():
+        look = {"color": f"C{seed}", "marker": SEED_MARKERS[seed % len(SEED_MARKERS)], "linewidth": 0.8}
+        axes.plot(places, values, **look, alpha=0.8, label=f"seed {seed}")
+    axes.grid(axis="y", alpha=0.3)
 
 
 def _title(configuration: dict) -> str:

@@ -303,6 +303,20 @@ def test_styles_have_a_line_for_each_seed_and_a_bar_for_each_mean():
     plt.close(figure)
 
 
+def test_with_and_without_warm_up_are_joined_within_a_topology():
+    columns = pd.MultiIndex.from_product([["N+N", "S+S"], ["with", "without"]], names=["topology", "warm-up"])
+    scores = pd.DataFrame([[92.0, 90, 84, 88], [93, np.nan, 85, 86]], [0, 1], columns)
+    figure = plots.styles_without_warm_up({"accuracy": scores, "style_KL": scores / 40})
+    left, right = figure.axes
+    drawn = [[92, 90], [93, np.nan], [84, 88], [85, 86]]  # a line for each topology and seed
+    np.testing.assert_allclose([line.get_ydata() for line in left.lines], drawn)
+    np.testing.assert_allclose([line.get_ydata() for line in right.lines], np.array(drawn) / 40)
+    assert [bar.get_segments()[0][0][1] for bar in left.collections] == pytest.approx([92.5, 90, 84.5, 87])
+    assert [t.get_text() for t in left.get_xticklabels()] == [f"{t}\n{w}" for t, w in columns]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seed 0", "seed 1"]
+    plt.close(figure)
+
+
 def test_names_of_the_priors_rings_keep_clear_of_the_large_digits():
     points = np.random.default_rng(0).normal(size=(600, 2)) * 0.05
     below = points + np.array([[0, -1.3], [0, 0.5], [0.4, 0]])[np.arange(600) % 3]  # one where the name would stand
