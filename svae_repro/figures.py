@@ -15,7 +15,7 @@ from . import plots
 from .experiments import circle
 from .experiments.m1m2 import TOPOLOGIES
 from .store import Results
-from .verdicts import SIGNIFICANCE, counted, overall
+from .verdicts import SIGNIFICANCE, counted, overall, paired_p
 
 RECOGNISED = 0.75  # share of restyled images from which we say that a column is a class
 
@@ -144,8 +144,7 @@ def plane_auc(results: Results) -> tuple[float, float, int]:
         for model in "ns"
     }
     gaps = [auc["s"][seed] - auc["n"][seed] for seed in auc["s"] if seed in auc["n"]]
-    p = stats.ttest_1samp(gaps, 0).pvalue if len(gaps) > 1 else math.nan
-    return float(np.mean(gaps)) if gaps else math.nan, float(p), len(gaps)
+    return float(np.mean(gaps)) if gaps else math.nan, paired_p(gaps), len(gaps)
 
 
 def _figure3(results: Results) -> tuple[str, str]:

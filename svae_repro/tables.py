@@ -21,7 +21,7 @@ from . import experiments, paths, store
 from .errors import UserError
 from .experiments import Published
 from .store import Results
-from .verdicts import SIGNIFICANCE
+from .verdicts import SIGNIFICANCE, paired_p
 
 METHOD, VALUE, SEED = "method", "value", "seed"
 OURS = ["mean", "std", "n"]
@@ -72,7 +72,7 @@ class Table:
     def differences(self, first: str, second: str) -> pd.DataFrame:
         """How far method ``first`` lies above ``second`` in the runs that share a seed, for every setting.
 
-        Columns: the setting, mean, std and n of the differences, and p of the paired t-test (NaN for less than two).
+        Columns: the setting, mean, std and n of the differences, and p of the paired t-test (`verdicts.paired_p`).
         """
         runs = self.values.set_index([*self.setting, SEED])
         pairs = [runs.loc[runs[METHOD] == method, VALUE] for method in (first, second)]
@@ -80,8 +80,7 @@ class Table:
         rows = []
         for key, group in both.groupby(self.setting, sort=False):
             difference = group[first] - group[second]
-            p = stats.ttest_rel(group[first], group[second]).pvalue if len(group) > 1 else math.nan
-            rows.append((*key, difference.mean(), difference.std(ddof=1), len(group), p))
+            rows.append((*key, difference.mean(), difference.std(ddof=1), len(group), paired_p(difference)))
         return pd.DataFrame(rows, columns=[*self.setting, *OURS, "p"])
 
     def winners(self, group: pd.DataFrame) -> list[str] | None:

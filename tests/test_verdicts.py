@@ -60,3 +60,20 @@ def test_testing_again_as_runs_are_added_errs_as_often_as_the_readme_says():
 
 def test_the_commonest_word_is_counted_first():
     assert verdicts.counted(["partly", "open", "open"]) == "2 open, 1 partly"
+
+
+def test_pairs_that_differ_by_the_same_amount_show_nothing():
+    """As accuracies of 10,000 images do by chance, but for rounding."""
+    equal = [97.56 - 87.57, 97.52 - 87.53]
+    assert equal == pytest.approx([9.99, 9.99]) and equal[0] != equal[1]
+    for gaps in (equal, [0.0, 0.0, 0.0], [5.0, 5.0], [3.0], []):
+        assert np.isnan(verdicts.paired_p(gaps))
+        assert np.isnan(verdicts.paired_p(gaps, -1, "greater"))
+    assert verdicts.compared_in_pairs({"a − b": np.array(equal)}, "points")[0] == "not shown"
+
+
+def test_the_paired_test_is_that_of_the_differences():
+    first, second = np.random.default_rng(0).normal(size=(2, 5))
+    assert verdicts.paired_p(first - second) == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    shifted = stats.ttest_rel(first + 1, second, alternative="greater").pvalue
+    assert verdicts.paired_p(first - second, -1, "greater") == pytest.approx(shifted)

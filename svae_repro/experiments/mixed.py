@@ -10,7 +10,6 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
 from ..curvature import Curved, learnable
 from ..distributions import kl_estimate
@@ -19,7 +18,7 @@ from ..models import VAE
 from ..spaces import Product, Space, space
 from ..store import Outcome, Results
 from ..study import Job
-from ..verdicts import compared_in_pairs
+from ..verdicts import compared_in_pairs, paired_p
 
 Model = tuple[str, str]  # space, "fixed" or "learned"
 
@@ -127,10 +126,9 @@ def comparison(results: Results, d: int) -> pd.DataFrame:
         metrics = metrics_of(results, model)
         likelihood = pd.Series([m["LL"] for m in metrics])
         gaps = pd.Series(differences(results, model, (f"e{d}", "fixed")), dtype=float)
-        p = stats.ttest_1samp(gaps, 0).pvalue if len(gaps) > 1 and gaps.any() else np.nan
         means = [np.mean([m[key] for m in metrics]) for key in ("ELBO", "KL")]
         own = (likelihood.mean(), likelihood.std(ddof=1), len(likelihood))
-        rows.append((*model, *own, *means, gaps.mean(), gaps.std(ddof=1), p))
+        rows.append((*model, *own, *means, gaps.mean(), gaps.std(ddof=1), paired_p(gaps)))
     columns = ["space", "curvature", "mean", "std", "n", "ELBO", "KL", "gap", "gap_std", "p"]
     return pd.DataFrame(rows, columns=columns).sort_values("mean", ascending=False, ignore_index=True)
 
