@@ -139,12 +139,8 @@ def _figure2(results: Results) -> tuple[str, str]:
 
 def plane_auc(results: Results) -> tuple[float, float, int]:
     """Figure 3's models on the test edges: S-VGAE minus N-VGAE in points of AUC, p of the paired test, splits (n)."""
-    auc = {
-        model: {cell["seed"]: 100 * cell["metrics"]["AUC"] for cell in results.where(model=model, protocol="plane")}
-        for model in "ns"
-    }
-    gaps = [auc["s"][seed] - auc["n"][seed] for seed in auc["s"] if seed in auc["n"]]
-    return float(np.mean(gaps)) if gaps else math.nan, paired_p(gaps), len(gaps)
+    gaps = 100 * results.differences("AUC", *({"model": model, "protocol": "plane"} for model in "sn"))
+    return float(np.mean(gaps)) if len(gaps) else math.nan, paired_p(gaps), len(gaps)
 
 
 def _figure3(results: Results) -> tuple[str, str]:

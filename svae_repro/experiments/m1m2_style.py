@@ -99,6 +99,15 @@ def run_cells(job: Job) -> list[Outcome]:
     return outcomes
 
 
+UNITS = {"accuracy": 100, "style_KL": 1}  # what turns a score into per cent, or leaves it in nats
+
+
+def by_seed(results: Results, score: str, model: Model) -> dict[int, float]:
+    """Test accuracy in per cent, or KL divergence of z2 in nats, of the runs of a model."""
+    z1, z2 = model
+    return {cell["seed"]: UNITS[score] * cell["metrics"][score] for cell in results.where(z1=z1, z2=z2)}
+
+
 def differences(results: Results, first: Model, second: Model) -> np.ndarray:
     """Test accuracy of one model less that of another in points, for the seeds that both have: same labelled set."""
     return 100 * results.differences("accuracy", *({"z1": z1, "z2": z2} for z1, z2 in (first, second)))

@@ -14,7 +14,7 @@ from ..store import Results
 from ..verdicts import compared_in_pairs
 from . import m1m2_style
 from .m1m2 import TOPOLOGIES, Settings
-from .m1m2_style import models
+from .m1m2_style import UNITS, by_seed, models
 from .mnist_warmup import without_warm_up
 
 PRESETS = {name: without_warm_up(settings) for name, settings in m1m2_style.PRESETS.items()}
@@ -23,8 +23,6 @@ TITLE = "Table 3 without warm-up"
 TABLES: dict = {}  # nobody has published such numbers
 load_data = m1m2_style.load_data
 run_cells = m1m2_style.run_cells
-
-SCORES = ("accuracy", "style_KL")
 
 
 def configurations(settings: Settings) -> list[dict]:
@@ -35,19 +33,17 @@ def configurations(settings: Settings) -> list[dict]:
 def beside_warm_up(results: Results) -> dict[str, pd.DataFrame]:
     """The test accuracies in per cent, and the KL divergences of z2 in nats, with the warm-up and without.
 
-    For each of `SCORES` a frame with a row for each seed and a column for each (topology, "with" or "without"), NaN
+    For each of these scores a frame with a row for each seed and a column for each (topology, "with" or "without"), NaN
     where a run is not there. Those with the warm-up are from `m1m2_style`.
     """
     (d,) = PRESETS[results.preset].dims
     studies = {"with": store.load("m1m2_style", results.preset, results.standin), "without": results}
     columns = pd.MultiIndex.from_product([TOPOLOGIES, studies], names=["topology", "warm-up"])
-    found = {score: pd.DataFrame(columns=columns, dtype=float).rename_axis("seed") for score in SCORES}
-    for topology, warmup in columns:
-        z1, z2 = models(d)[topology]
-        for cell in studies[warmup].where(d=d, z1=z1, z2=z2):
-            for score, unit in zip(SCORES, (100, 1), strict=True):
-                found[score].loc[cell["seed"], (topology, warmup)] = unit * cell["metrics"][score]
-    return {score: frame.sort_index() for score, frame in found.items()}
+    found = {}
+    for score in UNITS:
+        runs = {(topology, word): by_seed(studies[word], score, models(d)[topology]) for topology, word in columns}
+        found[score] = pd.DataFrame(runs, columns=columns, dtype=float).rename_axis("seed").sort_index()
+    return found
 
 
 CLAIMS = (

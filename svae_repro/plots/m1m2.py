@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..experiments.m1m2_style import model_title
+from ..experiments.m1m2_style import by_seed, model_title
 from ..store import Results
 from .common import Found
 from .mnist import every_label
@@ -121,7 +121,7 @@ def semi_supervised_curves(results: Results, warmup: int) -> Figure:
     return figure
 
 
-SCORES = {"accuracy": (100, "test accuracy (%)"), "style_KL": (1, "KL of z2 in nats")}
+LABELS = {"accuracy": "test accuracy (%)", "style_KL": "KL of z2 in nats"}
 
 
 def styles(results: Results) -> Figure:
@@ -130,12 +130,9 @@ def styles(results: Results) -> Figure:
     titles = [model_title(model).replace(" + ", "\n+ ").replace(", ", ",\n") for model in models]
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     figure.suptitle("M1+M2 with other styles, after the first epochs")
-    for axes, (score, (unit, label)) in zip(panels, SCORES.items(), strict=True):
-        by_model = {
-            (z1, z2): {cell["seed"]: unit * cell["metrics"][score] for cell in results.where(z1=z1, z2=z2)}
-            for z1, z2 in models
-        }
-        _lines_of_seeds(axes, pd.DataFrame(by_model), range(len(models)))
+    for axes, (score, label) in zip(panels, LABELS.items(), strict=True):
+        scores = pd.DataFrame({model: by_seed(results, score, model) for model in models})
+        _lines_of_seeds(axes, scores, range(len(models)))
         axes.set(ylabel=label, xlabel="z1 + z2", xticks=range(len(models)), xticklabels=titles)
     figure.legend(*every_label(panels), fontsize=8, loc="outside right upper")
     return figure
@@ -145,7 +142,7 @@ def styles_without_warm_up(scores: dict[str, pd.DataFrame]) -> Figure:
     """Test accuracy and KL divergence of z2 by topology, with the warm-up and without, from `beside_warm_up`."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.0), layout="constrained")
     figure.suptitle("M1+M2 with and without a warm-up of the style, after the first epochs")
-    for axes, (score, (_, label)) in zip(panels, SCORES.items(), strict=True):
+    for axes, (score, label) in zip(panels, LABELS.items(), strict=True):
         ticks = {}
         for place, topology in enumerate(dict.fromkeys(scores[score].columns.get_level_values("topology"))):
             pair = scores[score][topology]
