@@ -107,14 +107,17 @@ class Table:
         rows = self.frame[self.frame["metric"].isin(self.published.headline) & self.frame[METHOD].isin(self.compared)]
         found = []
         for key, group in rows.groupby(self.setting, sort=False):
-            published = group.rename(
-                columns={"published_mean": "mean", "published_std": "std"} | {"mean": "_", "std": "__"}
-            )
-            published = published.assign(n=self.published.runs)
-            ours, paper = self.winners(group), None if self.standin else winners(published)
+            ours, paper = self.winners(group), None if self.standin else self._published_winners(key, group)
             outcome = _outcome(ours, paper or [], complete=(group["n"] >= self.runs).all())
             found.append((*key, self._names(ours), self._names(paper), outcome))
         return pd.DataFrame(found, columns=[*self.setting, "ours", "paper", "outcome"])
+
+    def _published_winners(self, key: tuple, group: pd.DataFrame) -> list[str] | None:
+        """The paper's winners in one setting: by a test on its numbers, or by its bold type where rounding decides."""
+        if key in self.published.bold:
+            return list(self.published.bold[key]) or self.compared
+        published = group[[METHOD]].assign(mean=group["published_mean"], std=group["published_std"])
+        return winners(published.assign(n=self.published.runs))
 
     def _names(self, winners: list[str] | None) -> str:
         if winners is None:

@@ -7,7 +7,8 @@ each thing that is tested, under the study's ``TITLE``. Adding a study means add
 """
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 
 from ..errors import UserError
@@ -43,12 +44,15 @@ class Published:
         headline: the metrics on which the methods are compared.
         runs: how many each published number is of. Of a single one no spread between runs is known, whatever is given.
         paired: whether our runs of a seed share what their score hangs on, a split or the labelled examples.
+        bold: the methods in bold type, for the settings where the rounding of the published numbers decides whether a
+            test on them gives p < 0.01.
     """
 
     keys: list[str]
     headline: tuple[str, ...]
     runs: int
     paired: bool = False
+    bold: Mapping[tuple, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load(name: str) -> ModuleType:
