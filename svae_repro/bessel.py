@@ -7,8 +7,9 @@ device and inside a CUDA graph.
 
 The series are made from values at the Chebyshev nodes (`_expand`). There the order is raised to V >= 24, where ten
 terms of the uniform (Debye) expansion are exact to 3e-15 (DLMF 10.41); the backward recurrence, stable because all
-its terms are positive, brings it down again. Ratios are carried as q_k = I_(k+1)(x) / (x I_k(x)), finite at x = 0, and
-derivatives beside them, never formed as a difference of nearly equal numbers.
+its terms are positive, brings it down again. Ratios are carried as q_k = I_(k+1)(x) / (x I_k(x)), finite at x = 0, by
+what they differ from their leading parts, and derivatives beside them, never formed as a difference of nearly equal
+numbers.
 
 Worst errors against mpmath are asserted in tests/test_bessel.py, for orders to 10,000 and x to 1e8.
 """
@@ -54,12 +55,14 @@ def bessel_ratio(order: float, x: Tensor) -> Tensor:
 
 
 class Log0F1(NamedTuple):
-    """F, its first and second derivative, and its Legendre transform x A - F, each a tensor of the shape of x."""
+    """F, its derivatives and what is left of it beside x, each a tensor of the shape of x."""
 
     value: Tensor
     ratio: Tensor  # A = F' = I_(order+1) / I_order
     slope: Tensor  # A'
-    legendre: Tensor
+    legendre: Tensor  # x A - F, whose derivative is x A'
+    excess: Tensor  # x - F
+    shortfall: Tensor  # 1 - A
 
 
 def log_0f1(order: float, x: Tensor) -> Log0F1:
@@ -68,8 +71,8 @@ def log_0f1(order: float, x: Tensor) -> Log0F1:
     F is the logarithm of the confluent limit function 0F1(order+1; x^2/4). It is the log-normaliser of the vMF
     relative to the uniform distribution, is 0 at ``x = 0`` to 2e-14 (to 3e-15 for whole m), and is computed without the
     large terms that cancel in log I_order(x) - order log(x/2). Its Legendre transform is the KL divergence between the
-    two, whose derivative x A' is formed as such. Shapes and errors as for `log_iv`, but that of the transform, a
-    difference of numbers of size x, is up to 4e-15 x. All but ``slope`` are differentiable twice.
+    two. That and the other differences of numbers that may be large and nearly equal, x - F and 1 - A, are never formed
+    as such, nor are their derivatives. Shapes and errors as for `log_iv`. All but ``slope`` are differentiable twice.
     """
     dtype = torch.result_type(x, 0.0)
     return Log0F1(*(part.to(dtype) for part in _Log0F1.apply(_checked_order(order), x.double())))
@@ -101,25 +104,29 @@ class _LogIv(torch.autograd.Function):
 
 
 class _Log0F1(torch.autograd.Function):
-    """x -> (F, A = F', A', x A - F); what the derivatives need is among the outputs, but for A''."""
+    """x -> `Log0F1`; what the derivatives need is among the outputs, but for A''."""
 
     @staticmethod
-    def forward(ctx, order: float, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(ctx, order: float, x: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         nu = order + 1
         s2 = x * x + nu * nu
         s = s2.sqrt()
-        smooth, q, slope, curvature = _evaluate(_series(order, x.device), nu / s).unbind(-1)[1:]
-        growth = x * x / (nu + s)  # s - nu
-        value = growth - order * torch.log1p(growth / (2 * nu)) - 0.5 * torch.log1p(growth / nu) + smooth
-        ratio = x / (nu + s) * q
+        smooth, rise, slope, curvature = _evaluate(_series(order, x.device), nu / s).unbind(-1)[1:]
+        rise = rise / s
+        quotient = x / (nu + s)  # of A and 1 + rise
+        growth = x * quotient  # s - nu
+        logarithms = order * torch.log1p(growth / (2 * nu)) + 0.5 * torch.log1p(growth / nu) - smooth
+        ratio = quotient + quotient * rise
         slope = slope / s2
-        ctx.save_for_backward(x, ratio, slope, curvature, s2)
-        return value, ratio, slope, x * ratio - value
+        shortfall = (nu + nu * nu / (s + x)) / (nu + s) - quotient * rise
+        excess = nu * (x + growth) / (s + x) + logarithms
+        ctx.save_for_backward(x, ratio, slope, curvature, s2, shortfall)
+        return growth - logarithms, ratio, slope, growth * rise + logarithms, excess, shortfall
 
     @staticmethod
-    def backward(ctx, grad_value, grad_ratio, grad_slope, grad_legendre):
-        x, ratio, slope, curvature, s2 = ctx.saved_tensors
+    def backward(ctx, grad_value, grad_ratio, grad_slope, grad_legendre, grad_excess, grad_shortfall):
+        x, ratio, slope, curvature, s2, shortfall = ctx.saved_tensors
         terms = []
         if grad_value is not None:
             terms.append(grad_value * ratio)
@@ -129,6 +136,10 @@ class _Log0F1(torch.autograd.Function):
             terms.append(grad_slope * _Last.apply(x, x.detach() * curvature / (s2 * s2)))
         if grad_legendre is not None:
             terms.append(grad_legendre * (x * slope))
+        if grad_excess is not None:
+            terms.append(grad_excess * shortfall)
+        if grad_shortfall is not None:
+            terms.append(-grad_shortfall * slope)
         return None, functools.reduce(torch.add, terms) if terms else None
 
 
@@ -156,7 +167,7 @@ def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
 
     Returns twice the degrees [terms], since T_k(2t - 1) = cos(2k arccos(sqrt(t))), and the coefficients [terms, 5].
 
-    Columns: log I_v and F less their elementary leading parts; A (nu + s) / x; A' s^2; A'' s^4 / x.
+    Columns: log I_v and F less their elementary leading parts; s (A (nu + s) / x - 1); A' s^2; A'' s^4 / x.
     """
     degree = torch.arange(SERIES_NODES, device="cpu")
     odd = 2 * degree + 1
@@ -173,7 +184,7 @@ def _series(order: float, device: torch.device) -> tuple[Tensor, Tensor]:
     log_iv = raised + (e.series / e.descent).log()
     at_0 = -order * math.log(big / nu) + (big - nu) - 0.5 * math.log(big / nu)
     at_0 += math.log(_debye_at_one(big)) - math.fsum(math.log(big / k) for k in _recurrence_orders(order, big))
-    values = torch.stack([log_iv, log_iv - at_0, e.q * (nu + s), e.slope * s**2], dim=-1)
+    values = torch.stack([log_iv, log_iv - at_0, e.rise * s, e.slope * s**2], dim=-1)
     # The multiples of the angles are reduced as integers: rounding them would leave noise in the high coefficients.
     multiples = torch.outer(degree, odd) % (4 * SERIES_NODES)
     cosines = torch.cos(multiples.double() * (math.pi / 2 / SERIES_NODES))
@@ -201,7 +212,7 @@ class _Expansion(NamedTuple):
     v_plus_s: Tensor
     series: Tensor  # sum_k u_k(t) / V^k
     descent: Tensor  # product of (V+s) q_k over the orders passed on the way down
-    q: Tensor  # I_(v+1) / (x I_v)
+    rise: Tensor  # q (nu+s) - 1 with q = I_(v+1) / (x I_v)
     slope: Tensor  # d/dx of x q
 
 
@@ -216,17 +227,25 @@ def _expand(order: float, x: Tensor) -> _Expansion:
     table = _debye_table(big, x.device)
     series, q_series, series_t, q_series_t = (torch.matmul(powers, table[1:]) + table[0]).unbind(-1)
     correction = q_series / series
-    # r_V = x/(s+V) - (x/s^2) Q/S and its derivative, both free of cancellation
-    q = 1 / v_plus_s - correction / s2
+    # r_V = x/(s+V) - (x/s^2) Q/S is free of cancellation, and so is its derivative
     slope = t / v_plus_s - (big * big - x2) / (s2 * s2) * correction
     slope = slope + x2 * big / (s2 * s2 * s) * (q_series_t - correction * series_t) / series
     orders = _recurrence_orders(order, big)
     product = 1.0
+    # q_k (k + s_k) - 1 and q_(k-1) (k + s_k) - 1, with s_k = sqrt(x^2 + k^2), are carried in place of the q_k, which
+    # are nearly 1 / (k + s_k) where x is large.
+    fall, s_k = -v_plus_s / s2 * correction, s
     for k in orders:
-        q = 1 / (x2 * q + 2 * k)
+        k_plus_s = k + s_k
+        reduced = x2 / (k_plus_s * k_plus_s) * fall
+        rise = -reduced / (1 + reduced)
+        q = (1 + rise) / k_plus_s
         slope = q * q * (2 * k - x2 * slope)
         product = product * q
-    return _Expansion(big, s, v_plus_s, series, product * v_plus_s ** len(orders), q, slope)
+        s_below = (x2 + (k - 1) * (k - 1)).sqrt()
+        fall = (rise * (k - 1 + s_below) - (1 + (2 * k - 1) / (s_k + s_below))) / k_plus_s
+        s_k = s_below
+    return _Expansion(big, s, v_plus_s, series, product * v_plus_s ** len(orders), rise, slope)
 
 
 def _recurrence_orders(order: float, big: float) -> list[float]:

@@ -9,10 +9,9 @@ distance (an idea of Skopek et al. 2020, with other distributions). The uniform 
 its KL divergence does not depend on a radius, so here the sphere's prior is the von Mises-Fisher distribution with
 kappa = radius^2, which becomes uniform as the radius goes to 0.
 
-Both limits have an end. The divergence on the sphere is a difference of numbers of order (radius / sigma)^2, sigma
-being the posterior's standard deviation or the prior's of 1, whichever is less, and exact to 3e-15 of that: to 3e-5
-nats at a radius of 1e5 and sigma = 1, and lost at 1e7. A point more than 89 radii from the pole of a hyperboloid is
-beyond float32, or 80 at a radius of 1e4 and 76 at 1e6.
+The divergence on the sphere is exact to 1e-13 nats however large the radius (1e-5 with parameters in float32). On the
+other side the limit has an end: a point more than 89 radii from the pole of a hyperboloid is beyond float32, or 80 at
+a radius of 1e4 and 76 at 1e6.
 
 With R runs the radii are [R]; parameters of posteriors have shape [R, B, n_params], priors batch shape [R, 1]. A space
 without a runs axis, such as `Space.of_run` returns, has a radius [] and no R in these shapes.

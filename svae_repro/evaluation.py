@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .models import VAE
+from .models import M1M2, VAE
 from .spaces import Space
 
 IMPORTANCE_SAMPLES = 500  # Burda et al. (2016), as in the paper
@@ -16,6 +16,11 @@ ROWS_IN_MEMORY = {"cpu": 1024, "cuda": 2**14}
 DISTANCES_IN_MEMORY = 2**22
 
 Batch = Callable[[Tensor], Tensor]
+
+
+def index_blocks(model: VAE | M1M2, size: int, rows: int = 1000) -> tuple[Tensor, ...]:
+    """Consecutive blocks of indices [R, B], B at most ``rows``, over ``size`` examples: the same for all R runs."""
+    return torch.arange(size, device=model.device).expand(model.runs, -1).split(rows, dim=1)
 
 
 @torch.no_grad()
@@ -33,7 +38,7 @@ def elbo(
     """
     total_re = torch.zeros(model.runs, dtype=torch.float64, device=model.device)
     total_kl = torch.zeros_like(total_re)
-    for index in _indices(model, size, rows):
+    for index in index_blocks(model, size, rows):
         re, kl = model.elbo_terms(batch(index), generators)
         total_re += re.sum(1, dtype=torch.float64)
         total_kl += kl.sum(1, dtype=torch.float64)
@@ -64,7 +69,7 @@ def log_likelihood(
     rows = ROWS_IN_MEMORY[model.device.type]
     width, chunk = max(1, rows // samples), min(samples, rows)
     done = 0
-    for index in _indices(model, size, width):
+    for index in index_blocks(model, size, width):
         x = batch(index)
         posterior = model.posterior(x)
         # The runs axis comes first in the batch shape, the samples before it: [S, R, B, m] -> [R, S * B, m]
@@ -86,7 +91,7 @@ def log_likelihood(
 @torch.no_grad()
 def features(model: VAE, batch: Batch, size: int, rows: int = 1000) -> Tensor:
     """Modes of the posteriors [R, size, m], the latent features of the M1 model (Kingma et al. 2014)."""
-    return torch.cat([model.posterior(batch(index)).mode for index in _indices(model, size, rows)], dim=1)
+    return torch.cat([model.posterior(batch(index)).mode for index in index_blocks(model, size, rows)], dim=1)
 
 
 def knn_accuracy(
@@ -107,8 +112,9 @@ def knn_accuracy(
     if len(labelled) < neighbours:
         raise ValueError(f"{len(labelled)} labelled points are fewer than the {neighbours} neighbours asked for")
     classes = int(max(labels.max(), point_labels.max())) + 1
-    # A vote of the j-th neighbour counts slightly less than that of the one before: this breaks ties, no more.
-    votes = 1 - torch.arange(neighbours, dtype=torch.float64, device=points.device) / (2 * neighbours**2)
+    # A vote of the j-th neighbour counts slightly less than that of the one before: this breaks ties, no more. Whole
+    # numbers keep the ties that are left, and argmax takes the first.
+    votes = 2 * neighbours**2 - torch.arange(neighbours, device=points.device)
     correct = 0
     rows = max(1, DISTANCES_IN_MEMORY // (len(labelled) * labelled.shape[1]))
     for chunk, truth in zip(points.split(rows), point_labels.split(rows), strict=True):
@@ -117,12 +123,6 @@ def knn_accuracy(
         score = votes.new_zeros(len(chunk), classes).scatter_add_(1, nearest, votes.expand(nearest.shape))
         correct += int((score.argmax(1) == truth).sum())
     return correct / len(points)
-
-
-def _indices(model: VAE, size: int, rows: int):
-    """Consecutive index blocks [R, B] over ``size`` examples."""
-    for start in range(0, size, rows):
-        yield torch.arange(start, min(start + rows, size), device=model.device).expand(model.runs, -1)
 
 
 @torch.no_grad()

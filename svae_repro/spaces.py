@@ -256,12 +256,12 @@ class Product(Space):
         for (f, count), part in zip(self._groups, parts, strict=True):
             one = count == 1
             factors.append(f.posterior(part) if one else Repeated(f.posterior(part.unflatten(-1, (count, -1)))))
-        return ProductDistribution(factors, validate_args=False)
+        return ProductDistribution(factors)
 
     def prior(self, device=None, dtype=None) -> ProductDistribution:
         factors = [(f.prior(device, dtype), count) for f, count in self._groups]
         factors = [p if count == 1 else Repeated(p.expand([count])) for p, count in factors]
-        return ProductDistribution(factors, validate_args=False)
+        return ProductDistribution(factors)
 
     def of_run(self, run: int) -> "Product":
         return type(self)([f.of_run(run) for f in self.factors])

@@ -237,11 +237,17 @@ class _Task:
 
 
 def _left_aside(tasks: list[_Task]) -> list[Path]:
-    """Checkpoints of other groups of the seeds that are to be trained now, whose progress these tasks cannot use."""
-    own = {task.checkpoint for task in tasks}
-    found = {file for task in tasks for file in task.checkpoint.parent.glob("seeds-*.ckpt")} - own
+    """Checkpoints of other groups of the seeds that are to be trained now, whose progress these tasks cannot use.
+
+    Of several that a group keeps, under one name up to the first dot, the first.
+    """
+    groups = {}
+    for file in sorted({file for task in tasks for file in task.checkpoint.parent.glob("seeds-*.ckpt")}, reverse=True):
+        groups[file.parent, file.name.partition(".")[0]] = file
+    for task in tasks:
+        groups.pop((task.checkpoint.parent, task.checkpoint.stem), None)
     seeds = {(task.checkpoint.parent, str(seed)) for task in tasks for seed in task.seeds}
-    return sorted(f for f in found if any((f.parent, seed) in seeds for seed in group_seeds(f)))
+    return sorted(f for f in groups.values() if any((f.parent, seed) in seeds for seed in group_seeds(f)))
 
 
 def _execute(tasks: list[_Task], jobs: int, backend: str, deadline: float | None, say) -> Iterator[tuple]:

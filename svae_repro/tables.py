@@ -261,6 +261,8 @@ def _rows(experiment, cell: dict) -> dict[str, list[tuple]]:
 
     try:
         tables = experiment.table_rows(cell)
+    except UserError:  # a metric that is missing, of which all is said
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise refuse(f"lacks numbers of its tables ({error})") from None
     for *key, value in itertools.chain.from_iterable(tables.values()):

@@ -56,15 +56,18 @@ def paired_p(gaps: Iterable[float], at: float = 0.0, alternative: str = "two-sid
     return float(stats.ttest_1samp(gaps, at, alternative=alternative).pvalue)
 
 
-def compared_in_pairs(gaps: Mapping[str, np.ndarray], score: str, margin: float | None = None) -> tuple[str, str]:
+def compared_in_pairs(
+    gaps: Mapping[str, np.ndarray], score: str, margin: float | None = None, candidates: int = 1
+) -> tuple[str, str]:
     """Whether the first of two models is better than the second, in every comparison; the numbers behind the word.
 
     ``gaps`` has the differences of a ``score`` for each comparison, by seed. Paired t-tests; the level is shared among
     them. "yes": every test says so; "partly": some do. If none does, "no": one says the contrary; "not shown":
     otherwise. With a ``margin`` the question is whether the first *reaches* the second: a one-sided test has to say
-    that it is not lower by as much as that. "open" while a comparison has less than two pairs.
+    that it is not lower by as much as that. "open" while a comparison has less than two pairs. A first model that was
+    chosen from several ``candidates`` by the runs that are tested has to share the level with the others.
     """
-    level = SIGNIFICANCE / max(1, len(gaps))
+    level = SIGNIFICANCE / max(1, len(gaps)) / candidates
     confirmed, contradicted, numbers = 0, 0, []
     for comparison, values in gaps.items():
         if len(values) < 2:

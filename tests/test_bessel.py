@@ -26,8 +26,10 @@ MULTIPLES = [0.1, 0.5, 0.66, 0.66305367307, 1, 3]  # x / order; at 0.663 log I_o
 BOUNDS = {  # quantity: bound on the relative error as a function of x, and the worst one seen
     "log_iv": lambda x: 1e-12,  # 1e-13; up to 3e-12 absolute where I_order(x) = 1 at order 1e4, see `assert_accurate`
     "F": lambda x: 1e-13,  # 1.2e-14
-    "x A - F": lambda x: 1e-13,  # 3.3e-15 x where x is large, see `assert_accurate`
+    "x A - F": lambda x: 1e-13,  # 1.2e-14
+    "x - F": lambda x: 1e-13,  # 1.2e-14
     "A": lambda x: 1e-13,  # 1.1e-14
+    "1 - A": lambda x: 1e-13,  # 1.2e-14
     "log_iv'": lambda x: 1e-13,  # 7.9e-15
     "F'": lambda x: 1e-13,  # 1.1e-14
     "A'": lambda x: 2e-12,  # 5.1e-13, near x = 1e6; of order 1/x^2 there, so its absolute error is far smaller
@@ -74,7 +76,8 @@ def reference(order, x):
         curvature = -2 * a * slope - (2 * v + 1) * (slope / x - a / x**2)
         big_f = log_iv + mp.loggamma(v + 1) - v * mp.log(x / 2)
         log_ivs = {"log_iv": log_iv, "log_iv'": a + v / x, "log_iv''": slope - v / x**2}
-        return log_ivs | {"F": big_f, "F'": a, "A": a, "A'": slope, "A''": curvature, "x A - F": x * a - big_f}
+        differences = {"x A - F": x * a - big_f, "x - F": x - big_f, "1 - A": 1 - a}
+        return log_ivs | {"F": big_f, "F'": a, "A": a, "A'": slope, "A''": curvature} | differences
 
 
 def computed(order, x):
@@ -87,7 +90,7 @@ def computed(order, x):
     out = {"log_iv": log_iv(order, x)}
     out["log_iv'"] = derivative(out["log_iv"])
     out["log_iv''"] = derivative(out["log_iv'"])
-    out["F"], out["A"], _, out["x A - F"] = log_0f1(order, x)
+    out["F"], out["A"], _, out["x A - F"], out["x - F"], out["1 - A"] = log_0f1(order, x)
     out["F'"], out["A'"] = derivative(out["F"]), derivative(out["A"])
     out["A''"] = derivative(out["A'"])
     assert torch.equal(out["A"], bessel_ratio(order, x))
@@ -98,10 +101,9 @@ def assert_accurate(order, xs):
     values = computed(order, xs)
     for i, x in enumerate(xs):
         for name, exact in reference(order, x).items():
-            # log I passes through 0 and F starts there: relative to max(1, |value|). Where I = 1, two terms of size
-            # order + x cancel in log I; 4e-16 of them (two units in the last place) are allowed: 7e-12 at order 1e4.
-            # x A - F is what is left of two numbers of size x.
-            floor = {"log_iv": max(1, (order + x) / 2500), "F": 1, "x A - F": max(1, x / 25)}.get(name, 0)
+            # log I passes through 0, F and x A - F start there: relative to max(1, |value|). Where I = 1, two terms of
+            # size order + x cancel in log I; 4e-16 of them (two units in the last place) are allowed: 7e-12 at 1e4.
+            floor = {"log_iv": max(1, (order + x) / 2500), "F": 1, "x A - F": 1, "x - F": 1}.get(name, 0)
             error = abs(mp.mpf(values[name][i].item()) - exact) / max(abs(exact), floor)
             bound = BOUNDS[name](x)
             assert error <= bound, f"{name} at order {order}, x = {x}: error {float(error):.1e} > {bound:.1e}"
@@ -153,12 +155,28 @@ def test_at_zero_and_tiny_x(order, x):
     assert abs(got["A''"]) <= x  # A'' = -3x / (4 (order+1)^2 (order+2)), here only bounded
 
 
-def legendre(order, x):
-    """x A - F, whose derivative x A' has no term that cancels."""
-    return log_0f1(order, x).legendre
+def part(name):
+    """One of the fields of `log_0f1` as a function."""
+    return lambda order, x: getattr(log_0f1(order, x), name)
 
 
-@pytest.mark.parametrize("function", [log_iv, bessel_ratio, lambda order, x: log_0f1(order, x).value, legendre])
+@pytest.mark.parametrize("order", [0, 0.5, 9.5, 30.3, 999.5])
+def test_differences_of_large_numbers_keep_their_digits(order):
+    for x in (1e9, 1e12, 1e15, 1e18):
+        got, (log_i, above) = log_0f1(order, torch.tensor(x, dtype=torch.float64)), (0, 0)
+        with mp.workdps(DIGITS):
+            log_i, above = (log_iv_hankel(mp.mpf(order) + k, x) for k in (0, 1))
+            a = mp.exp(above - log_i)
+            big_f = log_i + mp.loggamma(mp.mpf(order) + 1) - order * mp.log(mp.mpf(x) / 2)
+            expected = {"legendre": x * a - big_f, "excess": x - big_f, "shortfall": 1 - a}
+        for name, exact in expected.items():
+            assert getattr(got, name).item() == pytest.approx(float(exact), rel=3e-14, abs=0), (name, x)
+
+
+DIFFERENTIABLE = [log_iv, bessel_ratio, *map(part, ("value", "legendre", "excess", "shortfall"))]
+
+
+@pytest.mark.parametrize("function", DIFFERENTIABLE)
 @pytest.mark.parametrize("order", [0, 0.5, 4.5, 23.5, 40])
 def test_autograd_sees_every_derivative(function, order):
     x = torch.tensor([0.3, 2, 9, 60], dtype=torch.float64, requires_grad=True)
@@ -174,7 +192,7 @@ def test_a_third_derivative_is_refused_and_not_wrong():
         torch.autograd.grad(second, x)
 
 
-@pytest.mark.parametrize("function", [log_iv, bessel_ratio, legendre])
+@pytest.mark.parametrize("function", [log_iv, bessel_ratio, part("legendre")])
 def test_whole_numbers_are_taken_for_real_ones(function):
     whole = function(0.5, torch.tensor([1, 5]))
     assert torch.equal(whole, function(0.5, torch.tensor([1.0, 5.0]))) and whole.dtype == torch.float32
@@ -227,7 +245,7 @@ OTHER_PROCESSORS = [
 
 
 def every_dimension() -> torch.Tensor:
-    """F, A, A' and x A - F [dimensions, x, 4] for m from 2 to 101."""
+    """The fields of `log_0f1` [dimensions, x, 6] for m from 2 to 101."""
     x = torch.tensor([0.0, 0.3, 4.0, 50.0, 1e3], dtype=torch.float64)
     return torch.stack([torch.stack(log_0f1(m / 2 - 1, x), dim=-1) for m in range(2, 102)])
 
@@ -237,8 +255,7 @@ def test_other_processors_find_the_same(settings, tmp_path):
     script = "import sys, torch; from tests.test_bessel import *; torch.save(every_dimension(), sys.argv[1])"
     command = [sys.executable, "-c", script, tmp_path / "found.pt"]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1], env={**os.environ, **settings})
-    # x A - F is what is left of x A = 1e3
-    torch.testing.assert_close(torch.load(tmp_path / "found.pt"), every_dimension(), rtol=1e-13, atol=2e-12)
+    torch.testing.assert_close(torch.load(tmp_path / "found.pt"), every_dimension(), rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("order", [-1.0, -0.5, math.inf, math.nan])

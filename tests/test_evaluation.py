@@ -369,12 +369,17 @@ def test_nearest_neighbours_are_scikit_learns(monkeypatch, name, metric, neighbo
         ([1, 2, 0, 2, 1], 1),
         ([0, 1, 2, 1, 0], 0),
         ([1, 0, 2, 0, 1], 0),
+        # of seven and of nine, pairs and triples at the same mean rank
+        ([2, 1, 0, 3, 0, 1, 2], 0),
+        ([1, 3, 0, 0, 3, 1, 2], 0),
+        ([2, 0, 1, 1, 0, 2, 0, 1, 2], 0),
+        ([2, 1, 1, 2, 0, 2, 1, 1, 2], 1),
     ],
 )
 def test_ties_go_to_the_class_that_ranks_closer_on_average_then_to_the_lower_number(order, winner):
-    labelled = torch.arange(1.0, 6.0).unsqueeze(1)
+    labelled = torch.arange(1.0, 1 + len(order)).unsqueeze(1)
     point, labels = torch.zeros(1, 1), torch.tensor(order)
-    assert evaluation.knn_accuracy(space("e1"), labelled, labels, point, torch.tensor([winner])) == 1
+    assert evaluation.knn_accuracy(space("e1"), labelled, labels, point, torch.tensor([winner]), len(order)) == 1
 
 
 def test_too_few_labelled_points_raise():

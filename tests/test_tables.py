@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from svae_repro import paths, store, tables
+from svae_repro.errors import UserError
 from svae_repro.experiments import mnist_vae
 from tests.handmade import PROVENANCE
 
@@ -455,6 +456,17 @@ def test_the_papers_winners_are_those_of_welchs_test_on_its_own_numbers_or_in_bo
                 behind = {m for m, of in test.items() if stats.ttest_ind_from_stats(*of, equal_var=False).pvalue < 0.01}
                 ahead = [method for method in group["method"] if method not in behind]
                 assert row.paper == (" and ".join(ahead) if behind else "none"), (table.name, row)
+
+
+def test_a_metric_that_a_cell_lacks_is_said_once(paper):
+    put(paper, 2, "e", 0)
+    (path,) = paper.rglob("seed-0.json")
+    cell = json.loads(path.read_text())
+    del cell["metrics"]["LL"]
+    path.write_text(json.dumps(cell))
+    with pytest.raises(UserError, match=r"seed-0\.json lacks the metric LL; recompute it: ") as error:
+        build()
+    assert str(error.value).count("recompute it") == 1
 
 
 def test_a_setting_is_complete_when_every_method_is(paper):

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from svae_repro.data import source as files
+from svae_repro.data.mnist import checked_limits
 from svae_repro.dihedrals import Molecule, bonded, dihedral, molecule, torsion_chain, torsion_paths
-from svae_repro.errors import UserError
 
 SLOTS = 13  # the most that a molecule of QM9 without fluorine has
 HELD_OUT = 10_000  # molecules for validation, and as many for testing
@@ -90,9 +90,7 @@ def load_qm9(
     coordinates are parsed once in a process. Raises UserError for an unknown `source`, a size below one, corrupt files,
     or with `"real"` where there is no way to get them.
     """
-    limits = (train_size, validation_size, test_size)
-    if any(limit is not None and limit < 1 for limit in limits):
-        raise UserError(f"split sizes must be at least 1, not {limits}")
+    limits = checked_limits(train_size, validation_size, test_size)
     angles, molecules, standin = files.choose(source, _real, _standin)
     held_out = len(angles) // 7 if standin else HELD_OUT
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(angles)))

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from .product import ProductDistribution
+from .product import ProductDistribution, pairs_of_factors
 
 
 def kl_estimate(p: Distribution, q: Distribution, z: Tensor) -> Tensor:
@@ -13,8 +13,8 @@ def kl_estimate(p: Distribution, q: Distribution, z: Tensor) -> Tensor:
     random numbers of its own. A product of spaces takes for each factor the best there is.
     """
     if isinstance(p, ProductDistribution) and isinstance(q, ProductDistribution):
-        parts = zip(p.factors, q.factors, p.split(z), strict=True)
-        return sum(kl_estimate(*factor) for factor in parts)
+        factors = zip(pairs_of_factors(p, q), p.split(z), strict=True)
+        return sum(kl_estimate(*pair, part) for pair, part in factors)
     try:
         return kl_divergence(p, q)
     except NotImplementedError:

@@ -46,12 +46,31 @@ unit_vector = UnitVector()
 hyperboloid_point = HyperboloidPoint()
 
 
+def floating(points: Tensor) -> Tensor:
+    """Points in floating-point numbers, whole numbers in those of the default dtype."""
+    return points if points.is_floating_point() else points.to(torch.get_default_dtype())
+
+
 def require(constraint: UnitVector | HyperboloidPoint, points: Tensor, name: str) -> None:
     """Raise a ValueError of one line about the first of ``points`` [..., m] that is not on the manifold."""
-    points = points if points.is_floating_point() else points.double()
+    points = floating(points)
     wrong = ~constraint.check(points)
     if wrong.any():
         raise ValueError(f"{name} {constraint.fault(points[wrong][0])}")
+
+
+def kl_shape(p: Distribution, q: Distribution) -> torch.Size:
+    """The batch shape of the KL divergence; a ValueError if p and q have points of different sizes, and so none."""
+    if p.event_shape != q.event_shape:
+        places = f"distributions in R^{p.event_shape[0]} and R^{q.event_shape[0]}"
+        raise ValueError(f"there is no KL divergence between {places}: give both the same space")
+    return common_shape(("p", p.batch_shape), ("q", q.batch_shape))
+
+
+def require_size(p: Distribution, value: Tensor) -> None:
+    """Raise a ValueError of one line if points ``value`` [..., m] are not of the size of those of ``p``."""
+    if value.shape[-1:] != p.event_shape:
+        raise ValueError(f"value must have shape [..., {p.event_shape[0]}], got {list(value.shape)}")
 
 
 def common_shape(*shapes: tuple[str, torch.Size]) -> torch.Size:
@@ -72,6 +91,5 @@ class OnManifold(Distribution):
     """A distribution over points of a manifold, whose ``support`` is one of the constraints here."""
 
     def _validate_sample(self, value: Tensor) -> None:
-        if value.shape[-1:] != self.event_shape:
-            raise ValueError(f"value must have shape [..., {self.event_shape[0]}], got {list(value.shape)}")
+        require_size(self, value)
         require(self.support, value, "value")

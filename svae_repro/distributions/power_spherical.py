@@ -19,8 +19,8 @@ from torch.distributions.utils import lazy_property
 
 from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators
-from .points import density_dtype
-from .sphere import Axial, implicit_angle, kl_shape, log_surface_area, place
+from .points import density_dtype, kl_shape
+from .sphere import Axial, implicit_angle, log_surface_area, place
 
 SHIFT = 10  # Stirling's series is used from this argument on
 # Bernoulli numbers B_2, B_4, ...

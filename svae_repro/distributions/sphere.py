@@ -10,7 +10,7 @@ from torch.distributions import Distribution, constraints
 from torch.distributions.utils import lazy_property
 
 from .noise import Generators, draw
-from .points import OnManifold, common_shape, require, unit_vector
+from .points import OnManifold, common_shape, floating, require, unit_vector
 
 
 def log_surface_area(m: int) -> float:
@@ -21,7 +21,9 @@ def log_surface_area(m: int) -> float:
 class Axial(OnManifold):
     """A distribution on S^(m-1) that is symmetric about ``loc`` and the narrower the greater kappa.
 
-    As elsewhere in `torch.distributions`, the parameters must not change in place: what was computed from them is kept.
+    As elsewhere in `torch.distributions`, the parameters must not change in place: what was computed from them is kept,
+    and with it its graph. So a second backward pass through one object needs ``retain_graph=True`` in the first, as it
+    does with torch's own ``Categorical``; usually a new object is made for every step.
 
     A subclass defines ``_log_normalizer``, an object whose ``legendre`` is kappa F' - F of its log-normaliser F
     relative to the uniform distribution. That is its KL divergence to the uniform distribution.
@@ -40,6 +42,7 @@ class Axial(OnManifold):
     has_rsample = True
 
     def __init__(self, loc: Tensor, concentration: Tensor | float, validate_args: bool | None = None):
+        loc = floating(loc)
         if not isinstance(concentration, Tensor) or not concentration.is_floating_point():
             concentration = torch.as_tensor(concentration, dtype=loc.dtype, device=loc.device)
         if Distribution._validate_args if validate_args is None else validate_args:
@@ -85,14 +88,6 @@ def _validate(loc: Tensor, concentration: Tensor) -> None:
     wrong = ~(concentration >= 0) | concentration.isinf()
     if wrong.any():
         raise ValueError(f"concentration must be a finite number >= 0, found {concentration[wrong][0].item():.6g}")
-
-
-def kl_shape(p: Distribution, q: Distribution) -> torch.Size:
-    """The batch shape of the KL divergence; a ValueError if p and q live on different spheres, which have none."""
-    if p.event_shape != q.event_shape:
-        spheres = f"spheres in R^{p.event_shape[0]} and R^{q.event_shape[0]}"
-        raise ValueError(f"there is no KL divergence between {spheres}: give both the same m")
-    return common_shape(("p", p.batch_shape), ("q", q.batch_shape))
 
 
 def implicit_angle(kappa: Tensor, theta: Tensor, slope: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

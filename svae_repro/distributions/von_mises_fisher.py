@@ -22,8 +22,8 @@ from torch.distributions.utils import lazy_property
 from ..bessel import Log0F1, log_0f1
 from .hyperspherical_uniform import HypersphericalUniform
 from .noise import Generators, draw
-from .points import density_dtype
-from .sphere import Axial, implicit_angle, kl_shape, log_surface_area, place
+from .points import density_dtype, kl_shape
+from .sphere import Axial, implicit_angle, log_surface_area, place
 
 PROPOSALS = 6  # drawn at once for every sample of a small batch: each is accepted with probability > 0.65
 ENOUGH_PROPOSALS = 32  # of which none is accepted with probability < 1e-14
@@ -39,9 +39,10 @@ class VonMisesFisher(Axial):
         loc: mean direction [..., m], unit vectors, m >= 2.
         concentration: kappa [...], >= 0; 0 is the uniform distribution.
 
-    ``rsample`` is exact for every kappa and m. Its gradient is pathwise and unbiased in both parameters; that in kappa
-    loses digits above 1e12 and is wrong above 1e14, where cos(theta) - A is all rounding. Sampling, F and A are
-    evaluated in float64, because 1 - w, of order m / (2 kappa), drowns in the rounding of float32.
+    ``rsample`` is exact for every kappa and m, and its gradient pathwise and unbiased in both parameters. Sampling, F
+    and A are evaluated in float64, because 1 - w, of order m / (2 kappa), drowns in the rounding of float32. Nothing is
+    formed as a difference of numbers as large as kappa, so that densities and divergences keep their digits however
+    narrow the distribution; what is left is the rounding of ``loc``, whose distance from a point counts kappa times.
 
     Raises:
         ValueError: ``loc`` is not of unit length, ``concentration`` is negative, infinite or NaN, or the
@@ -50,7 +51,7 @@ class VonMisesFisher(Axial):
 
     @lazy_property
     def _log_normalizer(self) -> Log0F1:
-        """F, A, A' and kappa A - F [...] in float64."""
+        """F, A, A' and differences of them [...] in float64."""
         return log_0f1(self.dim / 2 - 1, self._kappa)
 
     @property
@@ -64,8 +65,8 @@ class VonMisesFisher(Axial):
             self._validate_sample(value)
         # loc.x = 1 - |x - loc|^2 / 2 keeps what is left of 1 - loc.x in float32.
         half_chord2 = (value.double() - self.loc.double()).square().sum(-1) / 2
-        excess = self._kappa - self._log_normalizer.value
-        return (excess - self._kappa * half_chord2 - log_surface_area(self.dim)).to(density_dtype(self.loc, value))
+        log_ratio = self._log_normalizer.excess - self._kappa * half_chord2
+        return (log_ratio - log_surface_area(self.dim)).to(density_dtype(self.loc, value))
 
     def rsample(self, sample_shape=(), generator: Generators = None) -> Tensor:
         """Exact samples [*sample_shape, ..., m], reparameterised implicitly: unbiased gradients in both parameters."""
@@ -75,7 +76,7 @@ class VonMisesFisher(Axial):
         theta = sample_angle(kappa.detach().expand(shape), self.dim, generator, runs_axis)
         if kappa.requires_grad:
             theta = implicit_angle(
-                kappa, theta, partial(angle_slope, ratio=self._log_normalizer.ratio.detach(), m=self.dim)
+                kappa, theta, partial(angle_slope, shortfall=self._log_normalizer.shortfall.detach(), m=self.dim)
             )
         return place(self.loc, theta, generator, runs_axis)
 
@@ -95,7 +96,7 @@ class VonMisesFisher(Axial):
             x = (versine - c) / (c + (1 - c) * versine)  # the accepted proposal is 2 epsilon - 1 = x
         denominator = 1 - x + c * x
         versine = c * (1 + x) / denominator
-        log_ratio = kappa * (1 - versine) - self._log_normalizer.value
+        log_ratio = self._log_normalizer.excess - kappa * versine
         # w has derivative -c (2 - c) / denominator^2 in x, and 1 - w^2 = c (2 - c) (1 - x^2) / denominator^2.
         log_ratio = log_ratio + (self.dim - 1) / 2 * ((c * (2 - c)).log() - 2 * denominator.log())
         z = place(self.loc, _angle(versine), generator, runs_axis=len(sample_shape))
@@ -110,12 +111,15 @@ def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
 
 @register_kl(VonMisesFisher, VonMisesFisher)
 def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
-    """KL divergence in nats, E_p[kappa_p loc_p.x - kappa_q loc_q.x] - F(kappa_p) + F(kappa_q)."""
-    kl_shape(p, q)  # are they on one sphere?
+    """KL divergence in nats, E_p[kappa_p loc_p.x - kappa_q loc_q.x] - F(kappa_p) + F(kappa_q).
+
+    Written with what each is from the uniform distribution, kappa A - F, and with 1 - A.
+    """
+    kl_shape(p, q)
     log_p, log_q = p._log_normalizer, q._log_normalizer
     half_chord2 = (p.loc.double() - q.loc.double()).square().sum(-1) / 2  # 1 - loc_p.loc_q
-    kl = log_p.ratio * (p._kappa - q._kappa + q._kappa * half_chord2) - (log_p.value - log_q.value)
-    return kl.to(p.concentration.dtype)
+    spread = log_p.shortfall - log_q.shortfall + log_p.ratio * half_chord2  # loc_q.(E_q[x] - E_p[x])
+    return (log_p.legendre - log_q.legendre + q._kappa * spread).to(p.concentration.dtype)
 
 
 def sample_angle(kappa: Tensor, m: int, generator: Generators = None, runs_axis: int = 0) -> Tensor:
@@ -194,18 +198,18 @@ def accepted(
     return kept
 
 
-def angle_slope(kappa: Tensor, theta: Tensor, ratio: Tensor, m: int) -> Tensor:
-    """d theta / d kappa [...] at a fixed value of the distribution function of theta, in float64.
+def angle_slope(kappa: Tensor, theta: Tensor, shortfall: Tensor, m: int) -> Tensor:
+    """d theta / d kappa [...] at a fixed value of the distribution function of theta, for 1 - A [...], in float64.
 
     With h(phi) = kappa cos(phi) + (m-2) log sin(phi) it is minus the integral of (cos(phi) - A) exp(h(phi) - h(theta))
     over [0, theta], equal to the integral over [theta, pi]. The side on which cos(phi) - A keeps its sign is taken, so
     nothing cancels, and Gauss-Legendre nodes cover the part next to theta where the integrand lives.
     """
     nodes, weights = _gauss_legendre(kappa.device)
-    kappa, ratio = kappa.unsqueeze(-1), ratio.unsqueeze(-1)
+    kappa, shortfall = kappa.unsqueeze(-1), shortfall.unsqueeze(-1)
     theta = theta.clamp(1e-150, math.pi).unsqueeze(-1)  # at 0 the ratio of sines would be 0 / 0
     sin = theta.sin()
-    lead = theta.cos() - ratio
+    lead = shortfall - 2 * (theta / 2).sin().square()  # cos(theta) - A
     width = QUADRATURE_REACH / (kappa + (m - 2)).sqrt()
     reach = (theta - width.copysign(lead)).clamp(0, math.pi) - theta  # towards 0 where cos(theta) > A, or towards pi
     half_step = reach * nodes

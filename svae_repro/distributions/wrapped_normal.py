@@ -10,7 +10,7 @@ from torch.distributions import Distribution, constraints
 from .. import hyperboloid
 from .last_sample import LastSample
 from .noise import Generators, draw
-from .points import OnManifold, common_shape, density_dtype, hyperboloid_point, require
+from .points import OnManifold, common_shape, density_dtype, floating, hyperboloid_point, kl_shape, require
 
 
 class WrappedNormal(OnManifold):
@@ -41,6 +41,7 @@ class WrappedNormal(OnManifold):
     has_rsample = True
 
     def __init__(self, loc: Tensor, scale: Tensor | float, validate_args: bool | None = None):
+        loc = floating(loc)
         if not isinstance(scale, Tensor):  # the same in all directions
             scale = torch.as_tensor(scale, dtype=loc.dtype, device=loc.device).expand(loc.shape[-1:].numel() - 1)
         if Distribution._validate_args if validate_args is None else validate_args:
@@ -95,6 +96,7 @@ def kl_tangent(p: WrappedNormal, q: WrappedNormal) -> Tensor:
     lengths, and for equal ``loc``, where p and q have the map in common. Otherwise it is too small for that prior: in
     negative curvature the two points exp_loc(u) and exp_loc(-u) lie further from the origin than in the plane.
     """
+    kl_shape(p, q)
     means = []
     for loc in (p.loc, q.loc):
         space = loc[..., 1:].double()

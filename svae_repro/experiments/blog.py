@@ -80,7 +80,7 @@ def train_and_score(job: Job, figure_arrays: FigureArrays) -> tuple[VAE, list[Ou
     settings: Settings = job.settings
     images: Images = job.data
     kind, d, layers = (job.configuration[key] for key in ("model", "d", "layers"))
-    latent = space(f"{MODELS[kind][0]}{d}")
+    latent, tangent = space(f"{MODELS[kind][0]}{d}"), kind == "h-tangent"
     hidden = (settings.width,) * layers
     initial = run_generators(job.seeds, INITIALISATION)
     model = VAE(latent, images.train.shape[1], hidden, initial, stochastic=kind != "ae").to(job.device)
@@ -88,22 +88,14 @@ def train_and_score(job: Job, figure_arrays: FigureArrays) -> tuple[VAE, list[Ou
         Pixels(split, settings.binarisation, job.device) for split in (images.train, images.validation, images.test)
     )
 
-    def objective(x, generators):
-        """Terms [R, B] of what the model maximises: RE and the KL term."""
-        if kind != "h-tangent":
-            return model.elbo_terms(x, generators)
-        posterior = model.posterior(x)
-        re = model.likelihood(x, model.decode(posterior.rsample(generator=generators)))
-        return re, kl_tangent(posterior, latent.prior(x.device, x.dtype))
-
     def loss(index, weight, generators):
-        re, kl = objective(train.batch(index, generators), generators)
+        re, kl = objective_terms(model, train.batch(index, generators), generators, tangent)
         return (weight * kl - re).mean(1)
 
     def validate(generators):
         total = 0
-        for index in torch.arange(len(validation), device=job.device).expand(model.runs, -1).split(2000, dim=1):
-            re, kl = objective(validation.batch(index, generators), generators)
+        for index in evaluation.index_blocks(model, len(validation), 2000):
+            re, kl = objective_terms(model, validation.batch(index, generators), generators, tangent)
             total = total + (kl - re).sum(1, dtype=torch.float64)
         return total / len(validation)
 
@@ -126,11 +118,20 @@ def train_and_score(job: Job, figure_arrays: FigureArrays) -> tuple[VAE, list[Ou
     return model, outcomes
 
 
+def objective_terms(model: VAE, x: torch.Tensor, generators, tangent: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Terms [R, B] of what a model maximises on ``x`` [R, B, features]: RE and the KL term, ``tangent`` the post's."""
+    if not tangent:
+        return model.elbo_terms(x, generators)
+    posterior = model.posterior(x)
+    re = model.likelihood(x, model.decode(posterior.rsample(generator=generators)))
+    return re, kl_tangent(posterior, model.space.prior(x.device, x.dtype))
+
+
 @torch.no_grad()
-def _mean_kl_tangent(model: VAE, test: Pixels, rows: int = 1000) -> torch.Tensor:
+def _mean_kl_tangent(model: VAE, test: Pixels) -> torch.Tensor:
     """The closed form of the post [R], averaged over the test images."""
     total, prior = 0, model.space.prior(model.device)
-    for index in torch.arange(len(test), device=model.device).expand(model.runs, -1).split(rows, dim=1):
+    for index in evaluation.index_blocks(model, len(test)):
         total = total + kl_tangent(model.posterior(test.batch(index)), prior).sum(1, dtype=torch.float64)
     return total / len(test)
 

@@ -111,20 +111,12 @@ def train_model(job: Job, latent: Space, likelihood: str, tangent: bool = False)
     model = VAE(latent, 2 * SLOTS, settings.hidden, initial, of_angles).to(job.device)
     train, validation = (part.encode().to(job.device) for part in (data.train, data.validation))
 
-    def objective(x, generators):
-        """Terms [R, B] of what the model maximises: RE and the KL term."""
-        if not tangent:
-            return model.elbo_terms(x, generators)
-        posterior = model.posterior(x)
-        re = model.likelihood(x, model.decode(posterior.rsample(generator=generators)))
-        return re, kl_tangent(posterior, latent.prior(x.device, x.dtype))
-
     def loss(index, weight, generators):
-        re, kl = objective(rows(train, index), generators)
+        re, kl = blog.objective_terms(model, rows(train, index), generators, tangent)
         return (weight * kl - re).mean(1)
 
     def validate(generators):
-        re, kl = objective(validation.expand(model.runs, -1, -1), generators)
+        re, kl = blog.objective_terms(model, validation.expand(model.runs, -1, -1), generators, tangent)
         return (kl - re).mean(1)
 
     schedule = settings.schedule

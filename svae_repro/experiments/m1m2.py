@@ -29,6 +29,7 @@ import torch
 
 from ..data.mnist import Images, Pixels, load_mnist
 from ..distributions.noise import draw
+from ..evaluation import index_blocks
 from ..models import M1M2
 from ..models.m1m2 import marginal_bound
 from ..spaces import Space, space
@@ -115,12 +116,13 @@ def configurations(settings: Settings) -> list[dict]:
 
 def run_cells(job: Job) -> list[Outcome]:
     """Choose alpha, then train and score the seeds of one configuration in lockstep."""
-    pilot = _pilot(job)
+    pilot, seconds = _pilot(job)
     runs = [(seed, max(pilot[seed], key=pilot[seed].get)) for seed in job.seeds]
     model, fitted = train_model(job, latent_spaces(job), runs, job.settings.schedule)
     outcomes = score(job, model, fitted, runs)
     for seed, outcome in zip(job.seeds, outcomes, strict=True):
         outcome.metrics["pilot_accuracy"] = {str(candidate): share for candidate, share in pilot[seed].items()}
+        outcome.training_seconds += seconds / len(job.seeds)
     return outcomes
 
 
@@ -162,15 +164,15 @@ def _pixels(job: Job, split: torch.Tensor) -> Pixels:
     return Pixels(split, job.settings.binarisation, job.device)
 
 
-def _pilot(job: Job) -> dict[int, dict[float, float | None]]:
-    """Accuracy on the validation images with each alpha after a short training, by seed.
+def _pilot(job: Job) -> tuple[dict[int, dict[float, float | None]], float]:
+    """Accuracy on the validation images with each alpha after a short training, by seed, and the seconds of that.
 
     In every random number it is the beginning of the training that follows. With a single alpha there is nothing to
     find out, and None stands for its accuracy.
     """
     settings: Settings = job.settings
     if len(settings.alphas) == 1:
-        return {seed: dict.fromkeys(settings.alphas) for seed in job.seeds}
+        return {seed: dict.fromkeys(settings.alphas) for seed in job.seeds}, 0.0
     runs = list(itertools.product(job.seeds, settings.alphas))
     schedule = replace(settings.schedule, patience=None, max_epochs=settings.pilot_epochs)
 
@@ -183,10 +185,10 @@ def _pilot(job: Job) -> dict[int, dict[float, float | None]]:
         job.report(replace(progress, earliest_end=least, latest_end=most, stage=" of the pilot"))
 
     job_of_pilot = replace(job, checkpoint=_pilot_checkpoint(job), report=job.report and report)
-    model, _ = train_model(job_of_pilot, latent_spaces(job), runs, schedule)
+    model, fitted = train_model(job_of_pilot, latent_spaces(job), runs, schedule)
     shares = accuracy(model, _pixels(job, job.data.validation), job.data.validation_labels, runs)
     shares = dict(zip(runs, shares, strict=True))
-    return {seed: {alpha: shares[seed, alpha] for alpha in settings.alphas} for seed in job.seeds}
+    return {seed: {alpha: shares[seed, alpha] for alpha in settings.alphas} for seed in job.seeds}, fitted.seconds
 
 
 def _pilot_checkpoint(job: Job) -> Path | None:
@@ -235,8 +237,8 @@ IMAGES_AT_ONCE = 500
 
 def _batches(model: M1M2, pixels: Pixels, generators) -> Iterator[torch.Tensor]:
     """All images of a split, in order, as batches [R, B, P]."""
-    for index in torch.arange(len(pixels), device=model.device).split(IMAGES_AT_ONCE):
-        yield pixels.batch(index.expand(model.runs, -1), generators)
+    for index in index_blocks(model, len(pixels), IMAGES_AT_ONCE):
+        yield pixels.batch(index, generators)
 
 
 @torch.no_grad()

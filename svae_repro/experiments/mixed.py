@@ -13,7 +13,7 @@ import torch
 
 from ..curvature import Curved, learnable
 from ..distributions import kl_estimate
-from ..evaluation import Batch
+from ..evaluation import Batch, index_blocks
 from ..models import VAE
 from ..spaces import Product, Space, space
 from ..store import Outcome, Results
@@ -60,14 +60,12 @@ def _curvature(factor: Space) -> float:
 
 
 @torch.no_grad()
-def _factor_kl(
-    model: VAE, batch: Batch, size: int, generators: list[torch.Generator], rows: int = 1000
-) -> torch.Tensor:
+def _factor_kl(model: VAE, batch: Batch, size: int, generators: list[torch.Generator]) -> torch.Tensor:
     """Mean KL divergence [R, factors] in nats of the examples' posteriors."""
     factors = _factors(model.space)
     sizes = [f.n_params for f in factors]
     total = 0
-    for index in torch.arange(size, device=model.device).expand(model.runs, -1).split(rows, dim=1):
+    for index in index_blocks(model, size):
         params = model.encoder(batch(index)).split(sizes, dim=-1)
         parts = []
         for factor, own in zip(factors, params, strict=True):
@@ -158,9 +156,11 @@ def markdown(results: Results, heading: str, score: Callable[[dict], float]) -> 
     return "\n".join(lines)
 
 
-def judge(results: Results, pairs: Sequence[tuple[Model, Model]], margin: float | None = None) -> tuple[str, str]:
+def judge(
+    results: Results, pairs: Sequence[tuple[Model, Model]], margin: float | None = None, candidates: int = 1
+) -> tuple[str, str]:
     """Whether the first model of every pair is better by the LL than the second, or reaches it: `compared_in_pairs`."""
     gaps = {
         f"{model_title(first)} − {model_title(second)}": differences(results, first, second) for first, second in pairs
     }
-    return compared_in_pairs(gaps, "LL in nats", margin)
+    return compared_in_pairs(gaps, "LL in nats", margin, candidates)

@@ -77,8 +77,8 @@ RELEVANT = 1.0  # difference of LL in nats: three times the standard deviation o
 IN_USE = 0.01  # variance of a coordinate of the posterior mean over the test images (Burda et al. 2016)
 TABLES = {
     "table1": Published(["method", "d", "metric"], ("LL",), runs=10),
-    # Our copy of the paper has no type faces, but its text breaks a column where the face changes: "77.9 87.5 80.6 72.8"
-    # and "67.7" of the S-VAE are apart, "80.8 90.9 88.4 88.3 88.0" of the N-VAE are together.
+    # Our copy of the paper has no type faces, but its text breaks a column where the face changes: the S-VAE's "77.9
+    # 87.5 80.6 72.8" and "67.7" are apart, the N-VAE's "80.8 90.9 88.4 88.3 88.0" together.
     "table2": Published(
         ["method", "d", "labels", "metric"],
         ("accuracy",),

@@ -16,6 +16,7 @@ from svae_repro.distributions import (
     VonMisesFisher,
     WrappedNormal,
     kl_estimate,
+    kl_tangent,
 )
 from tests.distributions.common import generator
 
@@ -129,6 +130,28 @@ def test_bad_values_raise():
     p = ProductDistribution(posteriors())
     with pytest.raises(ValueError, match="unit length"):
         p.log_prob(torch.ones(8, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"value must have shape \[..., 8\], got \[2, 7\]"):
+        p.log_prob(torch.ones(2, 7, dtype=torch.float64))
+
+
+def test_different_spaces_have_no_divergence():
+    normal, vmf, wrapped = posteriors()
+    p = ProductDistribution([vmf, normal])
+    line = DiagonalNormal(torch.zeros(1), torch.ones(1))
+    for other in ([vmf, line], [normal, vmf], [vmf], [vmf, normal, wrapped]):
+        for divergence in (kl_divergence, lambda p, q: kl_estimate(p, q, p.rsample())):
+            with pytest.raises(ValueError, match=r"between products of vectors of sizes \[3, 2\] and \["):
+                divergence(p, ProductDistribution(other))
+    twice, thrice = (Repeated(VonMisesFisher(vmf.loc.expand(k, 3), 1.0)) for k in (2, 3))
+    with pytest.raises(ValueError, match=r"between distributions in R\^6 and R\^9"):
+        kl_divergence(twice, thrice)
+    six = Repeated(VonMisesFisher(torch.eye(2, dtype=torch.float64)[0].expand(3, 2), 1.0))
+    with pytest.raises(ValueError, match=r"between distributions in R\^3 and R\^2"):
+        kl_divergence(twice, six)
+    with pytest.raises(ValueError, match=r"between distributions in R\^3 and R\^2"):
+        kl_tangent(wrapped, WrappedNormal(hyperboloid.origin(1, dtype=torch.float64), 1.0))
+    with pytest.raises(ValueError, match=r"value must have shape \[..., 6\], got \[9\]"):
+        twice.log_prob(thrice.rsample())
 
 
 # Repeated

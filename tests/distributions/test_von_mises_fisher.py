@@ -94,6 +94,12 @@ def log_area(m):
         return mp.log(m) + mp.mpf(m) / 2 * mp.log(mp.pi) - mp.loggamma(mp.mpf(m) / 2 + 1)
 
 
+def exact_shortfall(m, kappa):
+    """1 - A"""
+    with mp.workdps(60):
+        return float(1 - exact(m, kappa).ratio)
+
+
 def exact_uniform_kl(m, kappa):
     with mp.workdps(60):
         e = exact(m, kappa)
@@ -226,7 +232,7 @@ def test_kappa_moves_a_sample_along_its_own_great_circle(m, dtype, rounding):
     cotangent = torch.randn(5, m, generator=generator(), dtype=dtype)
     (gradient,) = torch.autograd.grad((cotangent * z).sum(), kappa)
     theta, around = polar(z.detach(), loc)
-    speed = angle_slope(kappa.detach().double(), theta, torch.full_like(theta, float(exact(m, 3.0).ratio)), m)
+    speed = angle_slope(kappa.detach().double(), theta, torch.full_like(theta, exact_shortfall(m, 3.0)), m)
     velocity = speed[:, None] * (theta.cos()[:, None] * around - theta.sin()[:, None] * loc.double())
     assert torch.allclose(gradient.double(), (cotangent.double() * velocity).sum(-1), rtol=rounding, atol=rounding)
 
@@ -259,8 +265,7 @@ def test_gradient_through_rejection_is_biased_without_its_correction():
 
 def slope_by_quadrature(m, kappa, theta):
     """d theta/d kappa = -(dG/dkappa) / g by 200 x 20 Gauss-Legendre nodes on the side of theta that does not cancel."""
-    a = exact(m, kappa).ratio
-    mean_versine = float(1 - a)
+    mean_versine = exact_shortfall(m, kappa)
     upwards = 2 * math.sin(theta / 2) ** 2 >= mean_versine
     reach = 40 / math.sqrt(kappa + m - 2) if kappa + m > 2 else math.inf
     far = min(math.pi, theta + reach) if upwards else max(0, theta - reach)
@@ -288,21 +293,20 @@ def test_slope_oracle_agrees_with_mpmath():
 
 @pytest.mark.parametrize("m", [2, 3, 5, 21, 101, 1000])
 def test_angle_slope_is_the_exact_derivative(m):
-    # 2.5e-9 measured, at kappa = 1e6, where 1 - A keeps ten digits; 1e-12 below kappa = 1e3 but for the far tails
-    for kappa in KAPPAS:
-        ratio = tensor(float(exact(m, kappa).ratio))
+    # 2.5e-9 measured
+    for kappa in [*KAPPAS, 1e12, 1e18]:
+        shortfall = tensor(exact_shortfall(m, kappa))
         oracle = law(m, kappa)
         quantiles = np.interp([1e-9, 1e-6, 0.01, 0.2, 0.5, 0.8, 0.99, 1 - 1e-6, 1 - 1e-9], oracle.cdf, oracle.theta)
         for theta in quantiles[quantiles > 0]:
-            slope = angle_slope(tensor(kappa), tensor(theta), ratio, m).item()
+            slope = angle_slope(tensor(kappa), tensor(theta), shortfall, m).item()
             assert slope == pytest.approx(slope_by_quadrature(m, kappa, theta), rel=1e-8), f"{kappa=}, {theta=}"
 
 
 @pytest.mark.parametrize("kappa", [0.0, 1.0, 1e6])
 @pytest.mark.parametrize("m", [2, 3, 1000])
 def test_angle_slope_vanishes_at_both_poles(m, kappa):
-    ratio = tensor(float(exact(m, kappa).ratio))
-    slope = angle_slope(tensor(kappa), tensor(0.0, math.pi), ratio, m)
+    slope = angle_slope(tensor(kappa), tensor(0.0, math.pi), tensor(exact_shortfall(m, kappa)), m)
     assert slope.abs().max() < 1e-14  # the integral over what rounding leaves between theta and the pole
 
 
@@ -331,12 +335,9 @@ def test_gradient_by_loc_is_exact_on_average(m, kappa, estimator):
 # --- 3. divergences and entropy --------------------------------------------------------------------------------------
 
 KL_DIMENSIONS = [2, 3, 5, 41, 101, 1000]
-RELATIVE = {torch.float64: 2e-15, torch.float32: 1.2e-7}  # rounding of the result alone
-
-
-def parts_rounding(kappa):
-    """Two parts of size kappa cancel in a KL, and F is absolutely exact to 5e-15: measured 2.2e-15 kappa + 1e-14."""
-    return 5e-15 * kappa + 2e-14
+RELATIVE = {torch.float64: 5e-15, torch.float32: 1.2e-7}  # of the result
+ROUNDING = 1e-14  # F is absolutely exact to 5e-15
+NARROW = [1e9, 1e12, 1e18]  # where a difference of numbers as large as kappa has few digits left, or none
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -349,11 +350,25 @@ def test_kl_to_uniform_and_its_gradient(m, dtype):
     assert kl.dtype == gradient.dtype == dtype
     for k, value, slope in zip(kappa.tolist(), kl.tolist(), gradient.tolist(), strict=True):
         expected_slope = float(k * exact(m, k).slope)
-        assert value == pytest.approx(float(exact_uniform_kl(m, k)), rel=RELATIVE[dtype], abs=parts_rounding(k)), (
-            f"kappa={k}"
-        )
+        assert value == pytest.approx(float(exact_uniform_kl(m, k)), rel=RELATIVE[dtype], abs=ROUNDING), f"kappa={k}"
         # the series of A' leaves out what is below 5e-15 of its largest value: measured 1.1e-13
         assert slope == pytest.approx(expected_slope, rel=max(RELATIVE[dtype], 5e-13), abs=0), f"kappa={k}"
+
+
+@pytest.mark.parametrize("m", KL_DIMENSIONS)
+def test_a_narrow_distribution_keeps_its_digits(m):
+    loc = directions(m)[0]
+    for kappa in NARROW:
+        p, wider = VonMisesFisher(loc, tensor(kappa)), VonMisesFisher(loc, tensor(kappa / 4))
+        with mp.workdps(60):
+            density = kappa - exact(m, kappa).log_normalizer - log_area(m)
+            gap = exact(m, kappa / 4).log_normalizer - exact(m, kappa).log_normalizer
+            between = exact(m, kappa).ratio * (kappa - mp.mpf(kappa) / 4) + gap
+        kl = kl_divergence(p, HypersphericalUniform(m))
+        assert kl.item() == pytest.approx(float(exact_uniform_kl(m, kappa)), rel=2e-14, abs=0)
+        # two divergences of up to 20,000 nats, of which 200 are left
+        assert kl_divergence(p, wider).item() == pytest.approx(float(between), rel=2e-13, abs=0)
+        assert p.log_prob(loc).item() == pytest.approx(float(density), rel=2e-14, abs=0)
 
 
 def test_kl_to_uniform_by_quadrature():
@@ -376,7 +391,7 @@ def test_kl_between_two(m, dtype):
             cosine = mp.fdot(u, v) / mp.sqrt(mp.fdot(u, u) * mp.fdot(v, v))
             kl = e_p.ratio * (kappa_p - kappa_q * cosine) - e_p.log_normalizer + e_q.log_normalizer
         # that loc is of unit length only to rounding moves the cosine by a few of its epsilons
-        tolerance = parts_rounding(kappa_p + kappa_q) + 4 * torch.finfo(dtype).eps * kappa_q
+        tolerance = ROUNDING + 4 * torch.finfo(dtype).eps * kappa_q
         assert kl_divergence(p, q).item() == pytest.approx(float(kl), rel=RELATIVE[dtype], abs=tolerance)
 
 
@@ -465,7 +480,7 @@ def test_gradient_of_kl_between_two_by_finite_differences(m, kappa_p, kappa_q):
 def test_kl_to_itself_is_zero_and_to_kappa_zero_is_that_to_uniform():
     loc = directions(5)
     p = VonMisesFisher(loc, 7.0)
-    assert kl_divergence(p, p).abs().max() < parts_rounding(7)
+    assert kl_divergence(p, p).abs().max() < ROUNDING
     to_zero = kl_divergence(p, VonMisesFisher(-loc, 0.0))
     assert torch.allclose(to_zero, kl_divergence(p, HypersphericalUniform(5)), rtol=1e-14, atol=0)
 
@@ -476,9 +491,7 @@ def test_entropy(m, dtype):
     entropy = VonMisesFisher(directions(m)[0].to(dtype), tensor(*KAPPAS, dtype=dtype)).entropy()
     for k, value in zip(tensor(*KAPPAS, dtype=dtype).tolist(), entropy.tolist(), strict=True):
         expected = float(log_area(m) - exact_uniform_kl(m, k))
-        tolerance = parts_rounding(k) + 5e-16 * float(
-            abs(log_area(m))
-        )  # the area's logarithm from lgamma: 2.3e-13 of 2,032
+        tolerance = ROUNDING + 5e-16 * float(abs(log_area(m)))  # the area's logarithm from lgamma: 2.3e-13 of 2,032
         assert value == pytest.approx(expected, rel=RELATIVE[dtype], abs=tolerance), f"kappa={k}"
 
 
@@ -507,7 +520,9 @@ def test_kl_to_the_uniform_has_the_batch_shape_of_both(kind):
 @pytest.mark.parametrize("kind", [VonMisesFisher, PowerSpherical])
 def test_a_whole_number_is_a_concentration_and_a_point(kind):
     whole, real = (kind(torch.eye(3)[0], kappa) for kappa in (torch.tensor(5), torch.tensor(5.0)))
-    for p in (whole, real):
+    mean = kind(torch.tensor([1, 0, 0]), 5)
+    assert torch.equal(mean.rsample((4,), generator()), real.rsample((4,), generator()))
+    for p in (whole, real, mean):
         assert torch.equal(p.entropy(), real.entropy()) and p.entropy().dtype == torch.float32
     points = torch.tensor([0, 1, 0])
     for p in (whole, HypersphericalUniform(3)):

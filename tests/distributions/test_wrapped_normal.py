@@ -305,3 +305,9 @@ def test_a_float_is_the_scale_of_every_direction(dtype):
     for wrong in (torch.tensor(1.0), torch.ones(1)):
         with pytest.raises(ValueError, match="loc and scale must have shapes"):
             WrappedNormal(wrong, 1.0)
+
+
+def test_whole_numbers_are_a_point():
+    whole, real = (WrappedNormal(loc, 0.5) for loc in (torch.tensor([1, 0, 0]), torch.tensor([1.0, 0, 0])))
+    assert torch.equal(whole.rsample((4,), generator()), real.rsample((4,), generator()))
+    assert torch.equal(whole.scale, real.scale)

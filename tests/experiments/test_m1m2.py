@@ -94,6 +94,15 @@ def test_the_best_alpha_of_the_pilot_is_kept_for_each_seed(monkeypatch):
     assert trained == [list(shares), [(4, 1.0), (7, 0.1)]]
 
 
+def test_the_seconds_of_the_pilot_count(monkeypatch):
+    def timed(*arguments, original=m1m2.train_model):
+        model, fitted = original(*arguments)
+        return model, replace(fitted, seconds=7.0)
+
+    monkeypatch.setattr(m1m2, "train_model", timed)
+    assert [outcome.training_seconds for outcome in outcomes([0, 3])] == [7.0, 7.0]  # half of the pilot and of the rest
+
+
 def test_cells_in_lockstep_are_those_trained_alone():
     for together, seed in zip(outcomes([2, 0]), (2, 0), strict=True):
         (alone,) = outcomes([seed])
