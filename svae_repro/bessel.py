@@ -55,7 +55,7 @@ def bessel_ratio(order: float, x: Tensor) -> Tensor:
 
 
 class Log0F1(NamedTuple):
-    """F, its derivatives and what is left of it beside x, each a tensor of the shape of x."""
+    """F, its derivatives and its differences from numbers that may be nearly equal, each of the shape of x."""
 
     value: Tensor
     ratio: Tensor  # A = F' = I_(order+1) / I_order

@@ -113,7 +113,7 @@ def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
 def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     """KL divergence in nats, E_p[kappa_p loc_p.x - kappa_q loc_q.x] - F(kappa_p) + F(kappa_q).
 
-    Written with what each is from the uniform distribution, kappa A - F, and with 1 - A.
+    Made of their divergences from the uniform distribution, kappa A - F, and of 1 - A: none is as large as kappa.
     """
     kl_shape(p, q)
     log_p, log_q = p._log_normalizer, q._log_normalizer
