@@ -337,13 +337,12 @@ def warmup_effect(frame: pd.DataFrame) -> Figure:
     ``frame`` is that of `mnist_warmup.beside_warm_up`, with published numbers; a panel for each model, a row for each
     metric. In the grey band a mean agrees with the paper's.
     """
-    models = list(dict.fromkeys(frame.index.droplevel("metric")))
+    models = frame.dropna(subset="published_mean").groupby(level=["method", "d"], sort=False)
     size = max(6, 3.3 * len(models)), 3.8
     together = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
     figure, panels = plt.subplots(1, len(models), figsize=size, **together)
     figure.suptitle("Distance from the published means, with the KL warm-up and without")
-    for axes, (method, d) in zip(panels[0], models, strict=True):
-        rows = frame.loc[method, d].dropna(subset="published_mean")
+    for axes, ((method, d), rows) in zip(panels[0], models, strict=True):
         places = np.arange(len(rows))
         axes.axvspan(-AGREEMENT, AGREEMENT, color="grey", alpha=0.2, label=f"within {AGREEMENT:g} standard deviations")
         for word, shift, look in (("with", -0.12, {}), ("without", 0.12, {"mfc": "white"})):
@@ -352,7 +351,7 @@ def warmup_effect(frame: pd.DataFrame) -> Figure:
             axes.plot(distance, places + shift, **METHOD_STYLES[method] | look, linestyle="none", label=label)
         axes.axvline(0, color="grey", linewidth=1)
         axes.set(title=f"{method}, d = {d}", xlabel="(ours − paper) / published std", ylim=(len(rows) - 0.4, -0.6))
-        axes.set_yticks(places, rows.index)
+        axes.set_yticks(places, rows.index.get_level_values("metric"))
         axes.grid(axis="x", alpha=0.3)
     figure.legend(*every_label(panels[0]), fontsize=8, loc="outside lower center", ncols=3)
     return figure
