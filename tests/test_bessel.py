@@ -33,7 +33,7 @@ BOUNDS = {  # quantity: bound on the relative error as a function of x, and the 
     "log_iv'": lambda x: 2e-14,  # 1.9e-15
     "F'": lambda x: 2e-14,  # 1.9e-15
     "A'": lambda x: 5e-13,  # 3.6e-14, near x = 1e8; of order 1/x^2 there, so its absolute error is far smaller
-    "log_iv''": lambda x: 3e-10,  # 6.6e-11, at order 4e3
+    "log_iv''": lambda x: 1e-10,  # 6.6e-11, at order 4e3
     "A''": lambda x: 3e-10,  # 1.5e-10, at order 0.01 near x = 0
 }
 
