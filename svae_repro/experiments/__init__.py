@@ -20,6 +20,7 @@ NAMES = (
     "m1m2",
     "m1m2_style",
     "m1m2_warmup",
+    "m1m2_labels",
     "vgae",
     "vmf_checks",
     "vmf_barrier",

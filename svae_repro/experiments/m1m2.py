@@ -196,17 +196,27 @@ def _pilot_checkpoint(job: Job) -> Path | None:
     return None if job.checkpoint is None else job.checkpoint.with_suffix(".pilot")
 
 
-def train_model(job: Job, latent: tuple[Space, Space], runs: Sequence[Run], schedule: Schedule) -> tuple[M1M2, Fit]:
-    """Train one model for every seed and alpha of ``runs``, with z1 and z2 in the ``latent`` spaces."""
+def train_model(
+    job: Job,
+    latent: tuple[Space, Space],
+    runs: Sequence[Run],
+    schedule: Schedule,
+    labelled_sets: Sequence[int] | None = None,
+) -> tuple[M1M2, Fit]:
+    """Train one model for every seed and alpha of ``runs``, with z1 and z2 in the ``latent`` spaces.
+
+    ``labelled_sets`` are the seeds that the labelled images of the runs come from, if these are others.
+    """
     settings: Settings = job.settings
     train, validation = (_pixels(job, split) for split in (job.data.train, job.data.validation))
     seeds = [seed for seed, _ in runs]
     alphas = torch.tensor([alpha for _, alpha in runs], device=job.device)
     every_label = job.data.train_labels
     # The same labelled images whatever the topology, the dimensions and alpha
-    labelled = torch.stack(
-        [balanced_subset(every_label, settings.labels, np.random.default_rng([seed])) for seed in seeds]
+    subsets = (
+        balanced_subset(every_label, settings.labels, np.random.default_rng([seed])) for seed in labelled_sets or seeds
     )
+    labelled = torch.stack(list(subsets))
     labels = every_label[labelled].to(job.device)
     labelled = labelled.to(job.device)
     initial = run_generators(seeds, INITIALISATION)
