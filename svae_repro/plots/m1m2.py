@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..experiments.m1m2_labels import ACCURACY
 from ..experiments.m1m2_style import by_seed, model_title
 from ..store import Results
 from .common import Found
@@ -73,8 +74,9 @@ def confusions(found: Found) -> Figure:
     figure, panels = _grid(len(found), 4.4, 4.3, title=0.3)
     figure.suptitle("Confused digits")
     for axes, (configuration, arrays) in zip(panels.flat, found, strict=False):
-        _confusion(axes, arrays["confusion"])
-        axes.set_title(_title(configuration))
+        counts = arrays["confusion"]
+        _numbered(axes, np.where(np.eye(len(counts), dtype=bool) | (counts == 0), np.nan, counts))
+        axes.set(title=_title(configuration), xlabel="predicted digit")
     for axes in panels[:, 0]:
         axes.set_ylabel("true digit")
     return figure
@@ -91,14 +93,27 @@ def _grid(count: int, width: float, height: float, title: float = 0.0) -> tuple[
     return figure, panels
 
 
-def _confusion(axes: Axes, counts: np.ndarray) -> None:
-    wrong = counts - np.diag(np.diag(counts))
-    darkest = max(1, wrong.max())
-    axes.imshow(wrong, cmap="Greys", vmin=0, vmax=darkest)
-    for true, predicted in zip(*np.nonzero(wrong), strict=True):
-        ink = "white" if wrong[true, predicted] > 0.65 * darkest else "black"  # where both have the same contrast
-        axes.text(predicted, true, wrong[true, predicted], ha="center", va="center", fontsize=8, color=ink)
-    axes.set(xlabel="predicted digit", xticks=range(len(wrong)), yticks=range(len(wrong)))
+def _numbered(axes: Axes, values: np.ndarray, lowest: float = 0, digits: int = 0) -> None:
+    """The numbers of a square table [N, N] on shades from white at ``lowest`` to black; NaN is blank."""
+    darkest = max(lowest + 1, np.nanmax(values, initial=lowest))
+    axes.imshow(values, cmap="Greys", vmin=lowest, vmax=darkest)
+    for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
+        value = values[row, column]
+        ink = "white" if value - lowest > 0.65 * (darkest - lowest) else "black"  # where both have the same contrast
+        axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=9, color=ink)
+    axes.set(xticks=range(len(values)), yticks=range(len(values)))
+
+
+def labelled_sets(scores: dict[str, np.ndarray]) -> Figure:
+    """Errors and accuracy by labelled set and the rest of the seed, from `m1m2_labels.scores`. At least one run."""
+    figure, panels = plt.subplots(1, len(scores), figsize=(4 * len(scores), 4.6), layout="constrained")
+    figure.suptitle("Two spheres: the labelled set of one seed, all else of another")
+    for axes, (score, table) in zip(panels, scores.items(), strict=True):
+        lowest, digits = (np.floor(np.nanmin(table)), 1) if score == ACCURACY else (0, 0)
+        _numbered(axes, table, lowest, digits)
+        axes.set(title=score, xlabel="seed of the labelled set")
+    panels[0].set_ylabel("seed of all else")
+    return figure
 
 
 def semi_supervised_curves(results: Results, warmup: int) -> Figure:

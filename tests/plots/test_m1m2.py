@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from svae_repro import plots
+from svae_repro.experiments.m1m2_labels import ACCURACY
 from svae_repro.store import Outcome, Results, cell_path, read_cell, write_cell
 from tests.handmade import PROVENANCE
 
@@ -94,6 +95,15 @@ def test_numbers_stay_legible_on_every_shade():
         contrast = 1.05 / (luminance + 0.05) if text.get_color() == "white" else (luminance + 0.05) / 0.05
         assert contrast > 4, (text.get_text(), grey)
     assert {text.get_color() for text in axes.texts} == {"white", "black"}
+
+
+def test_labelled_sets_have_a_panel_for_each_score_and_blanks_for_missing_runs():
+    errors, accuracy = np.array([[120.0, 0], [np.nan, 65]]), np.array([[80.25, 91], [np.nan, 92]])
+    few, shares = plots.labelled_sets({"errors between 4 and 9": errors, ACCURACY: accuracy}).axes
+    assert [text.get_text() for text in few.texts] == ["120", "0", "65"]
+    assert [text.get_text() for text in shares.texts] == ["80.2", "91.0", "92.0"]
+    assert few.texts[2].get_position() == (1, 1) and few.get_ylabel() == "seed of all else"
+    assert few.images[0].get_clim() == (0, 120) and shares.images[0].get_clim() == (80, 92)
 
 
 def test_curves_mark_the_epoch_whose_weights_were_kept(home):
