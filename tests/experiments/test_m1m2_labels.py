@@ -54,6 +54,7 @@ def stored(tmp_path, monkeypatch):
 
 def test_errors_and_accuracy_stand_by_seed_and_labelled_set(stored):
     stored(3, 1, (700, 20), accuracy=0.85)
+    stored(7, 1, (700, 20))  # beyond the preset's seeds
     found = scores(store.load("m1m2_labels", "paper"))
     assert [table[3, 1] for table in found.values()] == [700, 20, 85]
     assert list(found) == [*ERRORS, ACCURACY] == ["errors between 4 and 9", "errors between 3 and 5", ACCURACY]
