@@ -83,10 +83,14 @@ class Results:
 
     def validation_curve(self, cell: dict) -> np.ndarray:
         """Unweighted validation loss of a trained cell after each epoch; a `UserError` if it has lost its arrays."""
+        return self.array(cell, "validation_curve")
+
+    def array(self, cell: dict, name: str) -> np.ndarray:
+        """The array of that name that every cell of the experiment has; a `UserError` if this one has lost its own."""
         arrays = self.arrays(cell["seed"], **cell["configuration"]) or {}
-        if "validation_curve" not in arrays:
+        if name not in arrays:
             raise broken(cell["path"], f"{cell['path'].with_suffix('.npz')} is missing")
-        return arrays["validation_curve"]
+        return arrays[name]
 
 
 def slug(configuration: dict) -> str:

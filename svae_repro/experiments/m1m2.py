@@ -213,10 +213,10 @@ def train_model(
     alphas = torch.tensor([alpha for _, alpha in runs], device=job.device)
     every_label = job.data.train_labels
     # The same labelled images whatever the topology, the dimensions and alpha
-    subsets = (
-        balanced_subset(every_label, settings.labels, np.random.default_rng([seed])) for seed in labelled_sets or seeds
+    sets = labelled_sets or seeds
+    labelled = torch.stack(
+        [balanced_subset(every_label, settings.labels, np.random.default_rng([seed])) for seed in sets]
     )
-    labelled = torch.stack(list(subsets))
     labels = every_label[labelled].to(job.device)
     labelled = labelled.to(job.device)
     initial = run_generators(seeds, INITIALISATION)

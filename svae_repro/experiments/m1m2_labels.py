@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..spaces import space
-from ..store import Outcome, Results, broken
+from ..store import Outcome, Results
 from ..study import Job
 from ..verdicts import SIGNIFICANCE, columns_alike_p
 from . import m1m2, m1m2_style
@@ -35,11 +35,8 @@ def configurations(settings: m1m2.Settings) -> list[dict]:
 def run_cells(job: Job) -> list[Outcome]:
     """Train and score S+S with the labelled set of one seed and all else from the seeds of the job."""
     sphere = space(f"s{job.configuration['d']}")
-    (alpha,) = job.settings.alphas
-    runs = [(seed, alpha) for seed in job.seeds]
-    labelled_sets = [job.configuration["labelled_set"]] * len(runs)
-    trained = m1m2.train_model(job, (sphere, sphere), runs, job.settings.schedule, labelled_sets)
-    outcomes = m1m2.score(job, *trained, runs)
+    labelled_sets = [job.configuration["labelled_set"]] * len(job.seeds)
+    outcomes = m1m2_style.trained(job, (sphere, sphere), labelled_sets)
     for outcome in outcomes:
         outcome.arrays = {"confusion": outcome.arrays["confusion"]}
     return outcomes
@@ -56,10 +53,7 @@ def scores(results: Results) -> dict[str, np.ndarray]:
         place = cell["seed"], cell["configuration"]["labelled_set"]
         if max(place) >= count:  # further seeds meet no labelled set of their own
             continue
-        arrays = results.arrays(cell["seed"], **cell["configuration"])
-        if arrays is None:
-            raise broken(cell["path"], f"{cell['path'].with_suffix('.npz')} is missing")
-        counts = arrays["confusion"]
+        counts = results.array(cell, "confusion")
         for name, (first, second) in zip(ERRORS, PAIRS, strict=True):
             found[name][place] = counts[first, second] + counts[second, first]
         found[ACCURACY][place] = 100 * cell["metrics"]["accuracy"]

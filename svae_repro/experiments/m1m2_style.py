@@ -90,13 +90,17 @@ def configurations(settings: Settings) -> list[dict]:
 
 def run_cells(job: Job) -> list[Outcome]:
     """Train and score the seeds of one configuration in lockstep."""
-    latent = latent_space(job.configuration["z1"]), latent_space(job.configuration["z2"])
-    (alpha,) = job.settings.alphas
-    runs = [(seed, alpha) for seed in job.seeds]
-    outcomes = m1m2.score(job, *m1m2.train_model(job, latent, runs, job.settings.schedule), runs)
+    outcomes = trained(job, (latent_space(job.configuration["z1"]), latent_space(job.configuration["z2"])))
     for outcome in outcomes:
         outcome.arrays = {}
     return outcomes
+
+
+def trained(job: Job, latent: tuple[Space, Space], labelled_sets: Sequence[int] | None = None) -> list[Outcome]:
+    """The seeds of a job after these epochs, with the single alpha; the other arguments are those of `train_model`."""
+    (alpha,) = job.settings.alphas
+    runs = [(seed, alpha) for seed in job.seeds]
+    return m1m2.score(job, *m1m2.train_model(job, latent, runs, job.settings.schedule, labelled_sets), runs)
 
 
 UNITS = {"accuracy": 100, "style_KL": 1}  # what turns a score into per cent, or leaves it in nats

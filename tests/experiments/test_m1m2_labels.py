@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from svae_repro import store
+from svae_repro import paths, store
 from svae_repro.errors import UserError
 from svae_repro.experiments import m1m2_labels, m1m2_style
 from svae_repro.experiments.m1m2_labels import ACCURACY, ERRORS, PRESETS, claims, configurations, scores, share
@@ -34,16 +34,15 @@ def test_with_its_own_labelled_set_a_seed_trains_as_in_the_study_of_styles():
 
 
 @pytest.fixture
-def stored(tmp_path, monkeypatch):
+def stored(home):
     """Stores a cell with these errors between 4 and 9, 3 and 5, the first digit taken for the second in all but one."""
-    monkeypatch.setattr(store.paths, "results", lambda preset, standin: tmp_path)
 
     def write(seed, labelled_set, errors, accuracy=0.9, arrays=True):
         counts = np.diag(np.arange(10))
         for (first, second), count in zip(((4, 9), (3, 5)), errors, strict=True):
             counts[first, second], counts[second, first] = count - 1, 1
         configuration = {"d": 10, "labelled_set": labelled_set}
-        path = cell_path(tmp_path, "m1m2_labels", configuration, seed)
+        path = cell_path(paths.results("paper", standin=False), "m1m2_labels", configuration, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         outcome = Outcome({"accuracy": accuracy}, {"confusion": counts} if arrays else {})
         write_cell(path, "m1m2_labels", configuration, seed, outcome, PROVENANCE)
